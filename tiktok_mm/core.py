@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UserError', 'safe_id', 'parse_count', 'whole_file', 'write_json', 'write_jsonl', 'append_jsonl', 'read_jsonl',
-           'settings_key', 'save_features', 'load_features', 'features_header', 'save_figure']
+           'fold_events', 'settings_key', 'save_features', 'load_features', 'features_header', 'save_figure']
 
 # %% ../nbs/00_core.ipynb #364e3d64
 import hashlib, json, os, re, unicodedata
@@ -102,7 +102,17 @@ def _parse_line(path, n: int, line: str, last: bool) -> dict | None:
         if last or not line.rstrip().endswith("}"): return None
         raise UserError(f"{Path(path).name}, line {n}: not JSON ({error.msg})") from None
 
-# %% ../nbs/00_core.ipynb #8771c846
+# %% ../nbs/00_core.ipynb #198cacbf
+def fold_events(
+    events: Iterable[dict], # in the order in which they were written; those without an `id` belong to no video
+) -> list[dict]: # one record for each id, in the order of first appearance
+    "The events of each `id`, merged into one record: where two of them set the same key, the later one holds."
+    records: dict[str, dict] = {}
+    for event in events:
+        if "id" in event: records.setdefault(event["id"], {}).update(event)
+    return list(records.values())
+
+# %% ../nbs/00_core.ipynb #40df6348
 def settings_key(
     config, # a stage's settings: a dataclass or a dict
     source: str | Path | None = None, # the file that the features come from; its size goes into the key
@@ -112,7 +122,7 @@ def settings_key(
     size = Path(source).stat().st_size if source else None
     return hashlib.sha256(json.dumps([settings, size], sort_keys=True).encode()).hexdigest()[:16]
 
-# %% ../nbs/00_core.ipynb #8734afda
+# %% ../nbs/00_core.ipynb #60a43320
 def save_features(
     path: str | Path, # `features/<stage>/<id>.safetensors`
     arrays: dict[str, np.ndarray], # named arrays
@@ -129,7 +139,7 @@ def load_features(path: str | Path) -> dict[str, np.ndarray]:
     from safetensors.numpy import load_file
     return load_file(path)
 
-# %% ../nbs/00_core.ipynb #ec0c6ca1
+# %% ../nbs/00_core.ipynb #1584e8f5
 def features_header(path: str | Path) -> dict: # {"key": …, "note": {…}}; empty if there is no readable file
     "The key and the note of a feature file, without reading its arrays."
     try:
@@ -137,7 +147,7 @@ def features_header(path: str | Path) -> dict: # {"key": …, "note": {…}}; em
         return {"key": header["key"], "note": json.loads(header["note"])}
     except (OSError, ValueError, KeyError, MemoryError, OverflowError): return {}
 
-# %% ../nbs/00_core.ipynb #3cb2b9b7
+# %% ../nbs/00_core.ipynb #38f36b83
 def save_figure(figure, path: str | Path, dpi: int = 110) -> Path:
     "Save a matplotlib `figure` as a PNG file, whole or not at all, and close it."
     import matplotlib.pyplot as plt
