@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['UserError', 'safe_id', 'parse_count', 'whole_file', 'write_json', 'write_jsonl', 'append_jsonl', 'read_jsonl',
-           'fold_events', 'settings_key', 'save_features', 'load_features', 'features_header', 'save_figure']
+           'fold_events', 'settings_key', 'feature_path', 'save_features', 'load_features', 'features_header',
+           'save_figure']
 
 # %% ../nbs/00_core.ipynb #364e3d64
 import hashlib, json, os, re, unicodedata
@@ -123,6 +124,10 @@ def settings_key(
     return hashlib.sha256(json.dumps([settings, size], sort_keys=True).encode()).hexdigest()[:16]
 
 # %% ../nbs/00_core.ipynb #60a43320
+def feature_path(corpus: str | Path, stage: str, id: str) -> Path:
+    "Where a stage keeps the features of a video: `features/<stage>/<id>.safetensors` in the corpus folder."
+    return Path(corpus)/"features"/stage/f"{safe_id(id)}.safetensors"
+
 def save_features(
     path: str | Path, # `features/<stage>/<id>.safetensors`
     arrays: dict[str, np.ndarray], # named arrays
