@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['UserError', 'safe_id', 'parse_count', 'whole_file', 'write_json', 'write_jsonl', 'append_jsonl', 'read_jsonl',
            'fold_events', 'settings_key', 'feature_path', 'save_features', 'load_features', 'features_header',
-           'save_figure']
+           'has_features', 'save_figure']
 
 # %% ../nbs/00_core.ipynb #364e3d64
 import hashlib, json, os, re, unicodedata
@@ -151,6 +151,10 @@ def features_header(path: str | Path) -> dict: # {"key": …, "note": {…}}; em
         with open(path, "rb") as file: header = json.loads(file.read(int.from_bytes(file.read(8), "little")))["__metadata__"]
         return {"key": header["key"], "note": json.loads(header["note"])}
     except (OSError, ValueError, KeyError, MemoryError, OverflowError): return {}
+
+def has_features(path: str | Path, key: str) -> bool:
+    "Whether a feature file is there and was made with this key."
+    return features_header(path).get("key") == key
 
 # %% ../nbs/00_core.ipynb #38f36b83
 def save_figure(figure, path: str | Path, dpi: int = 110) -> Path:

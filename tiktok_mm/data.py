@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import UserError, fold_events, parse_count, read_jsonl, safe_id, save_figure, write_json
+from .core import UserError, fold_events, parse_count, read_jsonl, safe_id, write_json
 
 # %% ../nbs/01_data.ipynb #b2afd942
 STAGE_FILES = {"transcripts.jsonl", "failures.jsonl", "frame.jsonl", "run.json", "oracle.json", "split.json"}
@@ -229,7 +229,7 @@ def look_all(
     progress: bool = True, # show a progress bar
 ) -> pd.DataFrame: # one row a video, indexed by id: the fields of `Media`
     "Look into all videos of a table at once; a missing file is an error in its row."
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
     av_logging_off()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         one = lambda path: look(path) if isinstance(path, Path) else Media(error="file is missing")

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['SHARES', 'CAUSES', 'SUBJECT_EFFECT', 'MOTION_EFFECT', 'WORD_EFFECT', 'REAL_QUANTILES', 'TOPICS', 'SIZES', 'RATES',
            'HUES', 'place_to_views', 'Plan', 'plan', 'raw_causes', 'population', 'causes', 'place',
-           'oracle_predictions', 'score', 'oracle', 'load_truth', 'render', 'soundtrack', 'write_video', 'make_corpus']
+           'oracle_predictions', 'score', 'oracle_table', 'oracle', 'load_truth', 'render', 'soundtrack', 'write_video',
+           'make_corpus']
 
 # %% ../nbs/01_synthetic.ipynb #81c21f8d
 import json, os
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import UserError, read_jsonl, save_figure, whole_file, write_json, write_jsonl
+from .core import UserError, whole_file, write_json, write_jsonl
 from .speech import SAMPLE_RATE, VOICES, WORDS, say
 
 # %% ../nbs/01_synthetic.ipynb #28f3686a
@@ -109,7 +110,7 @@ def place(causes: pd.DataFrame) -> np.ndarray: # (n,)
     "The weighted sum of the causes that a table has."
     return sum(np.sqrt(SHARES[name]) * causes[name].to_numpy() for name in causes)
 
-# %% ../nbs/01_synthetic.ipynb #36964ec8
+# %% ../nbs/01_synthetic.ipynb #abc83b3f
 def oracle_predictions(
     known: pd.DataFrame, # standardised causes that the oracle sees, one row a video
     draws: int = 1000, # how many times the unknown causes and the noise are drawn
@@ -121,23 +122,28 @@ def oracle_predictions(
     views = place_to_views(seen[:, None] + place(hidden)[None])
     return pd.DataFrame({"mean": views.mean(1), "median": np.median(views, 1), "log": np.log1p(views).mean(1)}, index=known.index)
 
-# %% ../nbs/01_synthetic.ipynb #df6a652d
+# %% ../nbs/01_synthetic.ipynb #8322ac8a
 def score(views_k: np.ndarray, guess: pd.DataFrame) -> dict[str, float]:
     "Errors of the oracle's guesses: MSE in thousands squared, MAE in thousands, the share of the variance of log views that is explained."
     log = np.log1p(views_k)
     return {"MSE (K²)": float(np.mean((views_k - guess["mean"]) ** 2)), "MAE (K)": float(np.mean(np.abs(views_k - guess["median"]))),
             "R² of log views": float(1 - np.mean((log - guess["log"]) ** 2) / log.var())}
 
+def oracle_table(
+    truth: pd.DataFrame, # standardised causes and views_k, one row a video
+) -> pd.DataFrame: # one row a subset of causes
+    "The smallest errors that can be reached by somebody who knows each subset of the causes."
+    subsets = [list(names) for size in range(len(CAUSES) + 1) for names in combinations(CAUSES, size)]
+    rows = {" + ".join(names) or "nothing": score(truth.views_k.to_numpy(), oracle_predictions(truth[names])) for names in subsets}
+    return pd.DataFrame(rows).T.rename_axis("known")
+
 def oracle(
     corpus: str | Path, # a folder that `make_corpus` wrote
     ids: list[str] | None = None, # only these videos, for instance a test part
 ) -> pd.DataFrame: # one row a subset of causes
-    "The smallest errors that can be reached on a synthetic corpus by somebody who knows each subset of the causes."
+    "The smallest errors that can be reached on a synthetic corpus, for each subset of the causes that may be known."
     truth = load_truth(corpus)
-    if ids is not None: truth = truth.loc[list(ids)]
-    subsets = [list(names) for size in range(len(CAUSES) + 1) for names in combinations(CAUSES, size)]
-    rows = {" + ".join(names) or "nothing": score(truth.views_k.to_numpy(), oracle_predictions(truth[names])) for names in subsets}
-    return pd.DataFrame(rows).T.rename_axis("known")
+    return oracle_table(truth if ids is None else truth.loc[list(ids)])
 
 def load_truth(corpus: str | Path) -> pd.DataFrame: # indexed by id: standardised causes, views_k, subject, motion, words
     "The planted causes of a synthetic corpus; `UserError` for any other folder."
@@ -145,7 +151,7 @@ def load_truth(corpus: str | Path) -> pd.DataFrame: # indexed by id: standardise
     if not path.exists(): raise UserError(f"{corpus} is not a synthetic corpus: it has no oracle.json")
     return pd.DataFrame(json.loads(path.read_text())).set_index("id")
 
-# %% ../nbs/01_synthetic.ipynb #fae999e8
+# %% ../nbs/01_synthetic.ipynb #652e70f4
 HUES = {"ball": 0.02, "star": 0.15, "ring": 0.55, "cross": 0.8} # hue of a subject, 0 to 1
 
 def _background(rng: np.random.Generator, width: int, height: int) -> np.ndarray: # (height, width, 3), uint8
@@ -163,7 +169,7 @@ def _planes(image: np.ndarray) -> list[np.ndarray]: # Y (h, w), U and V (h/2, w/
     luma, u, v = np.split(packed, [height * width, height * width * 5 // 4])
     return [luma.reshape(height, width), u.reshape(height // 2, -1), v.reshape(height // 2, -1)]
 
-# %% ../nbs/01_synthetic.ipynb #7316e3da
+# %% ../nbs/01_synthetic.ipynb #72790cee
 def _shape(subject: str, size: int) -> np.ndarray: # (size, size), 0 to 1
     "The silhouette of a subject, smooth at its edge."
     from PIL import Image, ImageDraw
@@ -177,7 +183,7 @@ def _shape(subject: str, size: int) -> np.ndarray: # (size, size), 0 to 1
     else: draw.rectangle((third, 0, 2 * third, big), fill=255); draw.rectangle((0, third, big, 2 * third), fill=255)
     return np.asarray(image.resize((size, size), Image.Resampling.BOX), dtype=np.float32) / 255
 
-# %% ../nbs/01_synthetic.ipynb #cdf56cb6
+# %% ../nbs/01_synthetic.ipynb #00de6d2c
 def _path(plan: Plan, rng: np.random.Generator, frames: int, width: int, height: int) -> np.ndarray: # (frames, 3): size, left, top in even pixels
     "Where the subject is in every frame."
     short, time = min(width, height), np.linspace(0, 1, frames)
@@ -190,7 +196,7 @@ def _path(plan: Plan, rng: np.random.Generator, frames: int, width: int, height:
     size = even(size)
     return np.stack([size, even(across * (width - size - 2)), even(along * (height - size - 2))], 1)
 
-# %% ../nbs/01_synthetic.ipynb #bb3e96b1
+# %% ../nbs/01_synthetic.ipynb #20ea2203
 def _paste(planes: list[np.ndarray], color: list[int], shape: np.ndarray, left: int, top: int) -> list[np.ndarray]:
     "The planes with a coloured silhouette pasted in."
     half = shape.reshape(shape.shape[0] // 2, 2, -1, 2).mean((1, 3))
@@ -215,7 +221,7 @@ def render(plan: Plan, frames: int, width: int, height: int):
         planes = _paste(background, color, shapes[size], left, top)
         yield np.concatenate([plane.ravel() for plane in planes]).reshape(height * 3 // 2, width)
 
-# %% ../nbs/01_synthetic.ipynb #5b61f28c
+# %% ../nbs/01_synthetic.ipynb #f2884fa2
 def _chords(rng: np.random.Generator, seconds: float) -> np.ndarray: # (samples,), float32
     "A quiet sequence of chords of two seconds each."
     time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
@@ -235,7 +241,7 @@ def soundtrack(plan: Plan, seconds: float) -> np.ndarray: # (samples,), float32 
         at += len(speech) / SAMPLE_RATE + rng.uniform(1.8, 2.5)
     return np.clip(sound, -1, 1)
 
-# %% ../nbs/01_synthetic.ipynb #5dd33ad1
+# %% ../nbs/01_synthetic.ipynb #99817ee6
 def _encode_sound(box, stream, sound: np.ndarray) -> None:
     "Resample mono float sound at 16 kHz to the stream's rate, encode and write it."
     import av
@@ -263,7 +269,7 @@ def write_video(plan: Plan, path: str | Path) -> None:
         box.mux(video.encode(None))
         if plan.sound: _encode_sound(box, audio, soundtrack(plan, plan.seconds))
 
-# %% ../nbs/01_synthetic.ipynb #412ed6ae
+# %% ../nbs/01_synthetic.ipynb #4dcabe1a
 def _record(plan: Plan, views_k: float) -> dict:
     "The metadata of a video as a collector would write it."
     rng = np.random.default_rng([plan.seed, plan.number, 4])
@@ -277,7 +283,7 @@ def _record(plan: Plan, views_k: float) -> dict:
 def _make(task: tuple[Plan, Path]) -> None:
     if not task[1].exists(): write_video(*task)
 
-# %% ../nbs/01_synthetic.ipynb #feedfc2c
+# %% ../nbs/01_synthetic.ipynb #86736d33
 def make_corpus(
     folder: str | Path, # a new folder, or one that this function made before
     n: int = 200, # number of videos
@@ -287,7 +293,7 @@ def make_corpus(
     progress: bool = True, # show a progress bar
 ) -> Path: # the corpus folder
     "Write a synthetic corpus: videos, metadata and planted causes. Videos that are there are kept, so a run that was stopped goes on."
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
     folder, about = Path(folder), {"n": n, "seed": seed, "seconds": list(seconds)}
     plans = [plan(number, seed, max(1, n // 3), seconds) for number in range(n)]
     _claim(folder, about)
@@ -302,7 +308,7 @@ def make_corpus(
     write_jsonl(folder/"videos.jsonl", records)
     return folder
 
-# %% ../nbs/01_synthetic.ipynb #96285290
+# %% ../nbs/01_synthetic.ipynb #39091b62
 def _claim(folder: Path, about: dict) -> None:
     "Take a folder for a corpus with these settings; `UserError` if it holds anything else."
     note = folder/"run.json"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .core import UserError, feature_path, features_header, load_features, save_features, settings_key
+from .core import UserError, feature_path, has_features, load_features, save_features, settings_key
 
 # %% ../nbs/02_visual.ipynb #108ae987
 @dataclass(frozen=True)
@@ -267,7 +267,7 @@ def extract_visual(
 ) -> bool: # whether there was anything to do
     "Store the clip of a video, unless it is there for the same settings and file."
     target, key = feature_path(corpus, "visual", id), settings_key(config, path)
-    if features_header(target).get("key") == key: return False
+    if has_features(target, key): return False
     clip, seen = read_clip(path, config)
     save_features(target, {"clip": clip}, key, asdict(seen))
     return True
