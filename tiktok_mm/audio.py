@@ -21,23 +21,23 @@ import torch
 
 from .core import UserError, feature_path, features_header, has_features, load_features, safe_id, save_features, settings_key, whole_file, write_jsonl
 
-# %% ../nbs/03_audio.ipynb #d106b99f
+# %% ../nbs/03_audio.ipynb #7aced67e
 RATE = 16_000 # samples a second
 
 def extract_wav(
     path: str | Path, # a video file
     target: str | Path, # the wav file to write
-) -> float | None: # seconds of sound; None (and no file) without a sound track
+) -> bool: # whether there is a sound track; no file is written if not
     "Write the first sound track of a video as 16 kHz mono 16-bit wav, whole or not at all."
     import av
     with av.open(str(path)) as container:
-        if not container.streams.audio: return None
+        if not container.streams.audio: return False
         with whole_file(target) as part, wave.open(str(part), "wb") as file:
             file.setnchannels(1); file.setsampwidth(2); file.setframerate(RATE)
             for samples in _resampled(container): file.writeframesraw(samples.tobytes())
-            return file.tell() / RATE
+    return True
 
-# %% ../nbs/03_audio.ipynb #7836abf7
+# %% ../nbs/03_audio.ipynb #e9e1eead
 def _resampled(container):
     "The sound of a container in pieces of int16 samples at 16 kHz, mono."
     import av
@@ -57,7 +57,7 @@ def read_wav(path: str | Path) -> np.ndarray: # (samples,), float32 within ±1
     "The samples of a 16-bit wav file."
     with wave.open(str(path), "rb") as file: return np.frombuffer(file.readframes(file.getnframes()), np.int16).astype(np.float32) / 32768
 
-# %% ../nbs/03_audio.ipynb #79d9ad66
+# %% ../nbs/03_audio.ipynb #cdc83bd4
 @dataclass(frozen=True)
 class AudioConfig:
     "How sound becomes a transcript and an embedding."
@@ -73,7 +73,7 @@ def checkpoint_file(name: str) -> str: # a path, or one of Whisper's names
     if name in whisper.available_models() or Path(name).is_file(): return name
     raise UserError(f"no Whisper checkpoint {name!r}: choose words, a file, or one of {', '.join(whisper.available_models())}")
 
-# %% ../nbs/03_audio.ipynb #7a379c75
+# %% ../nbs/03_audio.ipynb #d9ebcd04
 class RememberingEncoder(torch.nn.Module):
     "Whisper's encoder; it encodes every window of 30 s once and keeps the hidden states of all its layers."
     def __init__(self, encoder: torch.nn.Module):
@@ -95,7 +95,7 @@ class RememberingEncoder(torch.nn.Module):
         "(B, mels, 3000) → (B, 1500, width)"
         return torch.cat([self.remember(window)[0] for window in mel])
 
-# %% ../nbs/03_audio.ipynb #02d42580
+# %% ../nbs/03_audio.ipynb #606c84bd
 @cache
 def load_whisper(name: str = "words"):
     "A Whisper model whose encoder remembers; loaded once in a process. `UserError` if it cannot be had."
@@ -106,7 +106,7 @@ def load_whisper(name: str = "words"):
     model.encoder = RememberingEncoder(model.encoder)
     return model
 
-# %% ../nbs/03_audio.ipynb #1c666875
+# %% ../nbs/03_audio.ipynb #d4506333
 @dataclass(frozen=True)
 class Segment:
     "A stretch of speech."
@@ -129,7 +129,7 @@ def transcribe(
     segments = [Segment(s["start"], s["end"], s["text"].strip(), s["seek"] / 100) for s in heard["segments"] if s["text"].strip()]
     return segments, heard["language"]
 
-# %% ../nbs/03_audio.ipynb #a0f4ec75
+# %% ../nbs/03_audio.ipynb #f7b12350
 POSITIONS = 50 # of Whisper's encoder, a second
 
 @torch.inference_mode()
@@ -151,7 +151,7 @@ def segment_states(
         states.append(model.encoder.remember(window)[1][:, :, first:last])
     return states
 
-# %% ../nbs/03_audio.ipynb #4e8768e1
+# %% ../nbs/03_audio.ipynb #63b45c65
 def embed(
     model, # from `load_whisper`
     sound: np.ndarray, # (samples,), float32 at 16 kHz
@@ -163,7 +163,7 @@ def embed(
     empty = torch.zeros(model.dims.n_audio_layer + 1, model.dims.n_audio_state)
     return (torch.cat(states, 2).mean((0, 2)) if states else empty).numpy(), segments, language
 
-# %% ../nbs/03_audio.ipynb #270b1bf0
+# %% ../nbs/03_audio.ipynb #a8cc9516
 @cache
 def checkpoint_key(name: str) -> str:
     "What stands for a checkpoint in the key of its features: the digest of a file, or Whisper's own name."
@@ -178,7 +178,7 @@ def wav_path(corpus: str | Path, id: str) -> Path:
     "Where the sound of a video is kept."
     return Path(corpus)/"audio"/f"{safe_id(id)}.wav"
 
-# %% ../nbs/03_audio.ipynb #2166e62f
+# %% ../nbs/03_audio.ipynb #beaaacf2
 def extract_audio(
     corpus: str | Path, # the corpus folder
     id: str,
@@ -188,15 +188,14 @@ def extract_audio(
     "Store the sound, the transcript and the embedding of a video, unless they are there for the same settings and file."
     target, key, wav = feature_path(corpus, "audio", id), audio_key(path, config), wav_path(corpus, id)
     if has_features(target, key): return False
-    stale = not wav.exists() or wav.stat().st_mtime < path.stat().st_mtime
-    seconds = extract_wav(path, wav) if stale else wav.stat().st_size / (2 * RATE)
-    sound = read_wav(wav) if seconds else np.zeros(0, np.float32)
+    there = wav.exists() and wav.stat().st_mtime >= path.stat().st_mtime or extract_wav(path, wav)
+    sound = read_wav(wav) if there else np.zeros(0, np.float32)
     embedding, segments, language = embed(load_whisper(config.whisper), sound, config.language)
-    note = {"sound": seconds is not None, "seconds": round(seconds or 0, 3), "language": language, "segments": [asdict(s) for s in segments]}
+    note = {"sound": there, "seconds": round(len(sound) / RATE, 3), "language": language, "segments": [asdict(s) for s in segments]}
     save_features(target, {"embedding": embedding, "speech": np.array(bool(segments))}, key, note)
     return True
 
-# %% ../nbs/03_audio.ipynb #6165eccb
+# %% ../nbs/03_audio.ipynb #b33da391
 def load_embedding(corpus: str | Path, id: str) -> tuple[np.ndarray, bool]: # (layers + 1, width) float32, whether anybody speaks
     "The stored sound embedding of a video; `UserError` if it was not extracted."
     path = feature_path(corpus, "audio", id)

@@ -24,6 +24,10 @@ app = typer.Typer(
 Corpus = Annotated[Path, typer.Argument(help="Folder with videos and a CSV, JSON or JSONL file with ids and view counts; or that file.", show_default=False)]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes to use.", show_default="one per core")]
 
+def _progress() -> bool:
+    "Progress bars are for people: none where the output goes into a file."
+    return sys.stderr.isatty()
+
 def _version(wanted: bool) -> None:
     if wanted: typer.echo(__version__); raise typer.Exit()
 
@@ -37,7 +41,7 @@ def check(corpus: Corpus):
 
     Exit code 0: training may start. 1: it may not."""
     from tiktok_mm.data import check_corpus
-    report = check_corpus(corpus)
+    report = check_corpus(corpus, _progress())
     typer.echo(report)
     if not report.ok: raise typer.Exit(1)
 
@@ -57,11 +61,11 @@ def extract(
     What is there for the same settings is skipped, so a stopped run goes on where it was. A video that fails is
     listed in failures.jsonl and does not stop the others; the exit code is then 1."""
     from dataclasses import replace
-    from tiktok_mm.extract import AUDIO_PRESETS, VISUAL_PRESETS, contact_sheet, extract
     from tiktok_mm.core import save_figure
+    from tiktok_mm.extract import AUDIO_PRESETS, VISUAL_PRESETS, contact_sheet, extract
     if preset not in VISUAL_PRESETS: raise UserError(f"no preset {preset!r}: choose {' or '.join(VISUAL_PRESETS)}")
     audio = AUDIO_PRESETS[preset]
-    summary = extract(corpus, replace(VISUAL_PRESETS[preset], frame_skip=frame_skip), replace(audio, whisper=whisper or audio.whisper, language=language), workers)
+    summary = extract(corpus, replace(VISUAL_PRESETS[preset], frame_skip=frame_skip), replace(audio, whisper=whisper or audio.whisper, language=language), workers, _progress())
     typer.echo(summary)
     folder = corpus if corpus.is_dir() else corpus.parent
     if sheet and len(summary.failures) < summary.videos: typer.echo(f"contact sheet: {save_figure(contact_sheet(corpus), folder/'contact_sheet.png')}")
@@ -79,7 +83,7 @@ def synthesise(
 
     Prints the oracle's error: how well somebody who knows a cause could predict the views."""
     from tiktok_mm.synthetic import make_corpus, oracle
-    make_corpus(folder, n, seed, workers=workers)
+    make_corpus(folder, n, seed, workers=workers, progress=_progress())
     typer.echo(f"{n} videos in {folder}; the best that can be done by somebody who knows:\n\n{oracle(folder).to_string(float_format='{:,.4g}'.format)}")
 
 # %% ../nbs/10_cli.ipynb #fb492f06

@@ -62,7 +62,7 @@ def whole_file(
     "Write to a temporary neighbour of `path`; it takes the name `path` only if the block ends without an error."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    part = path.with_name(f".{path.name}.tmp")
     try:
         yield part
         with open(part, "rb+") as file: os.fsync(file.fileno())
@@ -137,7 +137,7 @@ def save_features(
     "Write `arrays` with their `key` and `note`, whole or not at all."
     from safetensors.numpy import save_file
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    with whole_file(path) as part: save_file(arrays, part, {"key": key, "note": json.dumps(note or {}, ensure_ascii=False)})
+    with whole_file(path) as part: save_file(arrays, part, {"about": json.dumps({"key": key, "note": note or {}}, ensure_ascii=False)})
 
 def load_features(path: str | Path) -> dict[str, np.ndarray]:
     "The arrays that `save_features` wrote."
@@ -148,8 +148,8 @@ def load_features(path: str | Path) -> dict[str, np.ndarray]:
 def features_header(path: str | Path) -> dict: # {"key": …, "note": {…}}; empty if there is no readable file
     "The key and the note of a feature file, without reading its arrays."
     try:
-        with open(path, "rb") as file: header = json.loads(file.read(int.from_bytes(file.read(8), "little")))["__metadata__"]
-        return {"key": header["key"], "note": json.loads(header["note"])}
+        with open(path, "rb") as file: header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        return json.loads(header["__metadata__"]["about"])
     except (OSError, ValueError, KeyError, MemoryError, OverflowError): return {}
 
 def has_features(path: str | Path, key: str) -> bool:

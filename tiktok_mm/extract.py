@@ -21,7 +21,7 @@ from .core import UserError, feature_path, has_features, settings_key, write_jso
 from .data import av_logging_off, find_metadata, read_corpus
 from .visual import VISUAL_PRESETS, VisualConfig, extract_visual, load_clip
 
-# %% ../nbs/03_extract.ipynb #34aed74e
+# %% ../nbs/03_extract.ipynb #3fe84569
 @dataclass(frozen=True)
 class Task:
     "What to extract from one video."
@@ -41,7 +41,7 @@ class Task:
         return self.path is not None and (has_features(feature_path(self.corpus, "visual", self.id), settings_key(self.visual, self.path))
                                           and has_features(feature_path(self.corpus, "audio", self.id), audio_key(self.path, self.audio)))
 
-# %% ../nbs/03_extract.ipynb #33d1c0cf
+# %% ../nbs/03_extract.ipynb #ca91c5b9
 _FOR_ALL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "your share of the disk is used up", errno.EROFS: "the corpus folder cannot be written to"}
 
 def _reason(error: Exception) -> str:
@@ -59,7 +59,7 @@ def extract_one(task: Task) -> list[dict]: # failures: id, stage, reason
         except Exception as error: failures.append({"id": task.id, "stage": stage, "reason": _reason(error)})
     return failures
 
-# %% ../nbs/03_extract.ipynb #e5aea156
+# %% ../nbs/03_extract.ipynb #254fa95f
 def _start_worker() -> None:
     "Set up a worker process."
     import torch
@@ -78,7 +78,7 @@ def _round(todo: list[Task], workers: int) -> Iterator[tuple[Task, list[dict]]]:
                 yield futures[future], failures
         finally: pool.shutdown(cancel_futures=True)
 
-# %% ../nbs/03_extract.ipynb #23bfec82
+# %% ../nbs/03_extract.ipynb #c24f3248
 def _run(tasks: list[Task], workers: int) -> Iterator[tuple[Task, list[dict]]]:
     "Every task with its failures, whatever happens to the workers."
     todo = list(tasks)
@@ -88,7 +88,7 @@ def _run(tasks: list[Task], workers: int) -> Iterator[tuple[Task, list[dict]]]:
             if workers == 1: yield (task := todo.pop(0)), [{"id": task.id, "stage": "decoding", "reason": "the process that read this video crashed"}]
             workers = 1
 
-# %% ../nbs/03_extract.ipynb #59acf527
+# %% ../nbs/03_extract.ipynb #07bb3377
 @dataclass
 class Summary:
     "What a run of `extract` did."
@@ -104,7 +104,7 @@ class Summary:
 
     __repr__ = __str__
 
-# %% ../nbs/03_extract.ipynb #61fa75ad
+# %% ../nbs/03_extract.ipynb #ea635ba0
 def extract(
     corpus: str | Path, # a corpus folder or its metadata file
     visual: VisualConfig = VisualConfig(),
@@ -134,7 +134,7 @@ def _record(folder: Path, summary: Summary) -> None:
     if summary.failures: write_jsonl(folder/"failures.jsonl", summary.failures)
     else: (folder/"failures.jsonl").unlink(missing_ok=True)
 
-# %% ../nbs/03_extract.ipynb #8b88e329
+# %% ../nbs/03_extract.ipynb #5f30b5bf
 def views_text(views_k: float) -> str:
     "A count of views (thousands) as a person would write it."
     for size, suffix in ((1e6, "B"), (1e3, "M"), (1, "K")):
@@ -158,7 +158,7 @@ def contact_sheet(
     fig.tight_layout(h_pad=0.3, w_pad=0.2)
     return fig
 
-# %% ../nbs/03_extract.ipynb #6cbd2816
+# %% ../nbs/03_extract.ipynb #258a077f
 def _sheet_row(axes, folder: Path, video: pd.Series) -> None:
     "One video of the contact sheet: frames from left to right, then its text."
     clip, heard = load_clip(folder, video.id), load_transcript(folder, video.id)

@@ -16,7 +16,7 @@ import numpy as np
 
 from .core import UserError, feature_path, has_features, load_features, save_features, settings_key
 
-# %% ../nbs/02_visual.ipynb #108ae987
+# %% ../nbs/02_visual.ipynb #71fc9ac9
 @dataclass(frozen=True)
 class VisualConfig:
     "How a video becomes a clip of kept frames."
@@ -37,7 +37,7 @@ class VisualConfig:
 
 VISUAL_PRESETS = {"paper": VisualConfig(kernel="bilinear"), "compact": VisualConfig()}
 
-# %% ../nbs/02_visual.ipynb #8bfd7aa4
+# %% ../nbs/02_visual.ipynb #20d7fd6e
 @dataclass(frozen=True)
 class FrameIndex:
     "The packets of a video stream in the order of decoding."
@@ -54,7 +54,7 @@ class FrameIndex:
 class NotIndexable(Exception):
     "The packets of a file do not tell which frames it has: decode it sequentially."
 
-# %% ../nbs/02_visual.ipynb #72d1110a
+# %% ../nbs/02_visual.ipynb #e74310ad
 # one packet, one frame: true of these containers and codecs (a VP8 packet may hold no frame, an MPEG-4 packet two)
 INDEXABLE = {"mov", "mp4", "matroska", "webm"}, {"h264", "hevc", "vp9", "av1"}
 
@@ -70,7 +70,7 @@ def index_frames(
     if len(np.unique(index.pts)) < len(index.pts) or not index.key[0]: raise NotIndexable("times that are not unique")
     return index
 
-# %% ../nbs/02_visual.ipynb #977246fd
+# %% ../nbs/02_visual.ipynb #c4da7ac5
 @dataclass
 class Seen:
     "What decoding learned about a video on its way."
@@ -96,7 +96,7 @@ def decode_sequential(
             seen.complete = False
         seen.complete &= _announced(container) <= seen.frames
 
-# %% ../nbs/02_visual.ipynb #a4284dc8
+# %% ../nbs/02_visual.ipynb #a0ec565a
 def _decode_all(container, stream, seen: Seen) -> Iterator:
     "Every frame that can be decoded; a packet that cannot makes the video incomplete and is passed over."
     import av
@@ -116,7 +116,7 @@ def _announced(container) -> int:
     stream = container.streams.video[0]
     return stream.frames if not (stream.start_time or 0) < 0 else 0
 
-# %% ../nbs/02_visual.ipynb #ddf33f6a
+# %% ../nbs/02_visual.ipynb #926a6094
 def _start_of(index: FrameIndex, target: int) -> int:
     "Where decoding has to start for the packet `target`: the last keyframe before it that is also shown before it."
     keys = np.flatnonzero(index.key[:target + 1])
@@ -131,7 +131,7 @@ def _seek(container, stream, index: FrameIndex, start: int):
     if first is None or first.pts != index.pts[start]: raise NotIndexable("a jump landed elsewhere")
     return first, packets
 
-# %% ../nbs/02_visual.ipynb #870ba40c
+# %% ../nbs/02_visual.ipynb #ab32cab8
 class _SparseDecoder:
     "Feeds packets to a decoder, jumps where that saves work, and hands out the wanted frames."
     def __init__(self, container, index: FrameIndex, wanted: np.ndarray):
@@ -162,7 +162,7 @@ class _SparseDecoder:
             if frame.pts == self.key and frame.pict_type != 1: raise NotIndexable("a keyframe that is no intra picture")
             if frame.pts in self.wanted: yield frame
 
-# %% ../nbs/02_visual.ipynb #290499c8
+# %% ../nbs/02_visual.ipynb #8627cbc5
 def decode_sparse(
     path: str | Path, # a video file
     frame_skip: int, # keep one frame in this many
@@ -183,7 +183,7 @@ def decode_sparse(
         yield from check(decoder._wanted(decoder.context.decode(None)))
         if missing: raise NotIndexable("a frame did not come out")
 
-# %% ../nbs/02_visual.ipynb #ea62d789
+# %% ../nbs/02_visual.ipynb #11974e53
 def kept_frames(
     path: str | Path, # a video file
     frame_skip: int = 200, # keep one frame in this many
@@ -207,7 +207,7 @@ def _rest(path, frame_skip: int, seen: Seen, given: int):
     except (av.error.FFmpegError, IndexError, OSError) as error: raise UserError(f"{Path(path).name} is not a video that can be read ({str(error).partition(':')[0]})") from None
     return max(total, given)
 
-# %% ../nbs/02_visual.ipynb #63cf2feb
+# %% ../nbs/02_visual.ipynb #53a2ec13
 def to_rgb(
     frame, # a PyAV frame
 ) -> np.ndarray: # (H, W, 3), uint8
@@ -221,7 +221,7 @@ def _fit(height: int, width: int, box: tuple[int, int]) -> tuple[slice, slice]:
     top, left = (box[0] - rows) // 2, (box[1] - columns) // 2
     return slice(top, top + rows), slice(left, left + columns)
 
-# %% ../nbs/02_visual.ipynb #0e439965
+# %% ../nbs/02_visual.ipynb #f5139d8f
 def _area(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
     "Average over the area that each new pixel covers."
     from PIL import Image
@@ -248,7 +248,7 @@ def shrink_frame(
     if config.kernel == "area": return _place(image, config.size, _area)
     return _bilinear(_place(image, (config.height, config.width), _bilinear), *config.size)
 
-# %% ../nbs/02_visual.ipynb #1a96cbe3
+# %% ../nbs/02_visual.ipynb #8e67a33a
 def read_clip(
     path: str | Path, # a video file
     config: VisualConfig = VisualConfig(),
@@ -258,7 +258,7 @@ def read_clip(
     frames = [shrink_frame(to_rgb(frame), config) for frame in kept_frames(path, config.frame_skip, seen)]
     return np.ascontiguousarray(np.stack(frames).transpose(3, 0, 1, 2)), seen
 
-# %% ../nbs/02_visual.ipynb #6010b9c0
+# %% ../nbs/02_visual.ipynb #e031648d
 def extract_visual(
     corpus: str | Path, # the corpus folder
     id: str,
@@ -278,7 +278,7 @@ def load_clip(corpus: str | Path, id: str) -> np.ndarray: # (3, F, 128, 72), uin
     if not path.exists(): raise UserError(f"no frames of video {id} yet: run tiktok-mm extract {corpus}")
     return load_features(path)["clip"]
 
-# %% ../nbs/02_visual.ipynb #31bfa779
+# %% ../nbs/02_visual.ipynb #a88afecb
 def fix_depth(clip: np.ndarray, depth: int) -> np.ndarray: # (3, depth, H, W)
     "Pad a clip with black frames, or cut it, to `depth` frames."
     missing = max(0, depth - clip.shape[1])
@@ -299,7 +299,7 @@ def pool_depth(clip: np.ndarray, depth: int) -> np.ndarray: # (3, depth, H, W), 
     channels, _, height, width = clip.shape
     return torch.nn.functional.adaptive_avg_pool3d(torch.from_numpy(clip).float(), (depth, height, width)).numpy()
 
-# %% ../nbs/02_visual.ipynb #b4f842b0
+# %% ../nbs/02_visual.ipynb #e068120f
 def to_pixels(
     clips, # uint8 tensor
     normalise: bool = False, # 0 to 1 instead of 0 to 255
