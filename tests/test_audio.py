@@ -10,7 +10,7 @@ from videos import make_video
 
 from tiktok_mm.audio import (RATE, AudioConfig, RememberingEncoder, embed, extract_audio, extract_wav, load_transcript, load_whisper, read_wav,
                              segment_states, transcribe)
-from tiktok_mm.core import UserError, load_features, feature_path
+from tiktok_mm.core import UserError, feature_path, load_features
 from tiktok_mm.speech import WORDS, say
 
 

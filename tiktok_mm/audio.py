@@ -19,7 +19,7 @@ from urllib.error import URLError
 import numpy as np
 import torch
 
-from .core import UserError, feature_path, features_header, has_features, load_features, safe_id, save_features, settings_key, whole_file, write_jsonl
+from .core import UserError, feature_path, features_header, has_features, load_stage, safe_id, save_features, settings_key, whole_file, write_jsonl
 
 # %% ../nbs/03_audio.ipynb #7aced67e
 RATE = 16_000 # samples a second
@@ -198,9 +198,7 @@ def extract_audio(
 # %% ../nbs/03_audio.ipynb #b33da391
 def load_embedding(corpus: str | Path, id: str) -> tuple[np.ndarray, bool]: # (layers + 1, width) float32, whether anybody speaks
     "The stored sound embedding of a video; `UserError` if it was not extracted."
-    path = feature_path(corpus, "audio", id)
-    if not path.exists(): raise UserError(f"no sound features of video {id} yet: run tiktok-mm extract {corpus}")
-    stored = load_features(path)
+    stored = load_stage(corpus, "audio", id)
     return stored["embedding"], bool(stored["speech"])
 
 def load_transcript(corpus: str | Path, id: str) -> dict: # id, text, language, sound, seconds, segments

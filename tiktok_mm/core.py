@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['UserError', 'safe_id', 'parse_count', 'whole_file', 'write_json', 'write_jsonl', 'append_jsonl', 'read_jsonl',
-           'fold_events', 'settings_key', 'feature_path', 'save_features', 'load_features', 'features_header',
-           'has_features', 'save_figure']
+           'fold_events', 'settings_key', 'feature_path', 'save_features', 'load_features', 'load_stage',
+           'features_header', 'has_features', 'save_figure']
 
 # %% ../nbs/00_core.ipynb #364e3d64
 import hashlib, json, os, re, unicodedata
@@ -143,6 +143,16 @@ def load_features(path: str | Path) -> dict[str, np.ndarray]:
     "The arrays that `save_features` wrote."
     from safetensors.numpy import load_file
     return load_file(path)
+
+def load_stage(
+    corpus: str | Path, # the corpus folder
+    stage: str, # visual, audio, …
+    id: str,
+) -> dict[str, np.ndarray]: # named arrays
+    "What a stage stored for a video; `UserError` if it was not extracted."
+    path = feature_path(corpus, stage, id)
+    if not path.exists(): raise UserError(f"no {stage} features of video {id} yet: run tiktok-mm extract {corpus}")
+    return load_features(path)
 
 # %% ../nbs/00_core.ipynb #1584e8f5
 def features_header(path: str | Path) -> dict: # {"key": …, "note": {…}}; empty if there is no readable file

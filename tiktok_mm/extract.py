@@ -152,7 +152,8 @@ def contact_sheet(
     table = table[[feature_path(folder, "visual", id).exists() for id in table.id]]
     if table.empty: raise UserError(f"no video of {corpus} has been extracted yet: run tiktok-mm extract {corpus}")
     shown = table.iloc[sorted({round(n * (len(table) - 1) / max(1, videos - 1)) for n in range(videos)})]
-    fig, axes = plt.subplots(len(shown), frames + 1, figsize=(1.05 * frames + 3.2, 1.75 * len(shown)), squeeze=False, width_ratios=[*[1] * frames, 2.6])
+    columns = min(frames, max(load_clip(folder, id).shape[1] for id in shown.id))
+    fig, axes = plt.subplots(len(shown), columns + 1, figsize=(1.05 * columns + 3.2, 1.75 * len(shown)), squeeze=False, width_ratios=[*[1] * columns, 2.8])
     for row, (_, video) in zip(axes, shown.iterrows()): _sheet_row(row, folder, video)
     fig.suptitle(f"{Path(folder).resolve().name}: {len(shown)} of {len(table)} videos, by views", x=0.01, ha="left", fontsize=11)
     fig.tight_layout(h_pad=0.3, w_pad=0.2)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .core import UserError, feature_path, has_features, load_features, save_features, settings_key
+from .core import UserError, feature_path, has_features, load_stage, save_features, settings_key
 
 # %% ../nbs/02_visual.ipynb #71fc9ac9
 @dataclass(frozen=True)
@@ -274,9 +274,7 @@ def extract_visual(
 
 def load_clip(corpus: str | Path, id: str) -> np.ndarray: # (3, F, 128, 72), uint8
     "The stored clip of a video; `UserError` if it was not extracted."
-    path = feature_path(corpus, "visual", id)
-    if not path.exists(): raise UserError(f"no frames of video {id} yet: run tiktok-mm extract {corpus}")
-    return load_features(path)["clip"]
+    return load_stage(corpus, "visual", id)["clip"]
 
 # %% ../nbs/02_visual.ipynb #a88afecb
 def fix_depth(clip: np.ndarray, depth: int) -> np.ndarray: # (3, depth, H, W)
