@@ -423,7 +423,7 @@ def read_batch(url: str, status: int, text: str, page: int) -> Batch:
     listing = read_listing(text)
     return Batch(page, parse_qs(urlparse(url).query).get("cursor", ["0"])[0], "item_list", listing.entries, listing.has_more)
 
-# %% ../nbs/00_scrape.ipynb #70dfa6ed
+# %% ../nbs/00_scrape.ipynb #0d2c1526
 def tag_batches(
     browser: Browser, # it has just opened a tag page
     config: ScrapeConfig = ScrapeConfig(),
@@ -435,6 +435,7 @@ def tag_batches(
         batches = _next_batches(browser, known, page, config.scroll_wait if page else config.page_timeout, about)
         if not batches and not page: raise PageError("no_listing", "the tag page showed no videos")
         if not batches: return
+        if not page: batches += _about_tag(browser, len(batches), about)
         for batch in batches:
             page, new = page + 1, {entry["id"] for entry in batch.entries} - known
             known |= new
@@ -443,7 +444,7 @@ def tag_batches(
         if not batches[-1].has_more: return
         browser.scroll()
 
-# %% ../nbs/00_scrape.ipynb #b70d81d7
+# %% ../nbs/00_scrape.ipynb #18e148a5
 def _next_batches(browser, known: set[str], page: int, wait: float, about: dict) -> list[Batch]:
     "What the page received since the last look, or else the tiles that it shows and that nothing else told of."
     until = time.monotonic() + wait
@@ -455,11 +456,17 @@ def _next_batches(browser, known: set[str], page: int, wait: float, about: dict)
         notice = page_notice(parse_html(html), browser.url())
         if notice in WALLS or notice and not tiles and not known: raise PageError(notice)
         if tiles and not page:
-            about.update(read_challenge(html) | about)
             time.sleep(0.3)       # the answer that made these tiles may still be on its way through the log
             return _answered(browser.responses(), page, about) or [Batch(1, None, "dom", tiles)]
         if time.monotonic() > until: return [Batch(page + 1, None, "dom", tiles)] if tiles else []
         time.sleep(0.1)
+
+def _about_tag(browser, page: int, about: dict) -> list[Batch]:
+    "Take what the page says of the hashtag, and give its own question about that a moment to be answered."
+    about.update(read_challenge(browser.html()) | about)
+    if about.keys() >= {"posts", "challenge_id"}: return []
+    time.sleep(0.3)
+    return _answered(browser.responses(), page, about)
 
 def _answered(answers: list[tuple], page: int, about: dict) -> list[Batch]:
     "The batches among what the page received; what it says of the hashtag goes to `about`."
@@ -1001,7 +1008,7 @@ def self_check(
         except (PageError, Stopped) as error: rows["the pages can be read"] = False, f"{getattr(error, 'code', 'stopped')}: {error}"
     return pd.DataFrame([{"assumption": name, "holds": bool(ok), "note": note} for name, (ok, note) in rows.items()])
 
-# %% ../nbs/00_scrape.ipynb #28e98b67
+# %% ../nbs/00_scrape.ipynb #944b5063
 def _check_listing(browser: Browser, config: ScrapeConfig, rows: dict) -> str: # the id of one video
     "Check what a tag page is believed to be."
     about: dict = {}
@@ -1011,7 +1018,7 @@ def _check_listing(browser: Browser, config: ScrapeConfig, rows: dict) -> str: #
     rows["the tag page asks for item_list"] = batch.source == "item_list", f"read from {batch.source}"
     rows["entries carry statsV2"] = item.statsV2.playCount is not None, ""
     rows["tiles are marked challenge-item"] = bool(tiles), f"{len(tiles)} tiles"
-    rows["the hashtag's size is told"] = "posts" in about or "posts" in read_challenge(html), ""
+    rows["the hashtag's size is told"] = "posts" in about, ""
     return item.id
 
 def _check_video(browser: Browser, id: str, rows: dict, config: ScrapeConfig) -> None:

@@ -1,6 +1,7 @@
 "What the browser tests share: one Chromium, and one way to run the scraper against a replica."
 import os
 import shutil
+from unittest.mock import patch
 
 import pytest
 
@@ -22,11 +23,11 @@ def browser():
 
 
 def collect(browser, out, site: Replica, n=3, topics=None, config=FAST, **kwargs):
-    "Run the scraper against `site` as a new visitor; its result and its corpus."
+    "Run the scraper against `site` as a new visitor, without the picture, which takes longer than the run; its result and its corpus."
     browser.base_url = site.url
     browser.driver.get("about:blank")
     browser.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
-    result = scrape(out, topics or site.topics, n=n, base_url=site.url, config=config, quiet=True, browser=browser, **kwargs)
+    with patch("tiktok_mm.scrape.views_figure"), patch("tiktok_mm.scrape.save_figure"): result = scrape(out, topics or site.topics, n=n, base_url=site.url, config=config, quiet=True, browser=browser, **kwargs)
     return result, Corpus(out)
 
 
