@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['WALLS', 'GONE', 'REFUSED', 'SCRIPTS', 'Number', 'TILES', 'PageError', 'parse_html', 'page_json', 'page_notice', 'Raw',
-           'Stats', 'Author', 'AuthorStats', 'Music', 'Media', 'Item', 'read_item', 'Video', 'views_of', 'read_video',
-           'read_video_page', 'media_urls', 'Listing', 'read_listing', 'read_tiles', 'tile_item', 'read_challenge']
+           'Stats', 'Author', 'AuthorStats', 'Music', 'Media', 'Item', 'read_item', 'Video', 'views_of', 'video_url',
+           'read_video', 'read_video_page', 'media_urls', 'Listing', 'read_listing', 'read_tiles', 'tile_item',
+           'read_challenge']
 
-# %% ../nbs/00_pages.ipynb #ce28bc43
+# %% ../nbs/00_pages.ipynb #f6d1f444
 import json, re
 from datetime import datetime, timezone
 from html.parser import HTMLParser
 from typing import Annotated, Any
-from urllib.parse import urlparse
+from urllib.parse import quote, urlparse
 from xml.etree import ElementTree
 
 from .core import UserError, parse_count
@@ -223,19 +224,23 @@ def views_of(
     except UserError: return {}
     return {"views_raw": str(raw), "views_k": count / 1000, "views_exact": full if exact is None else exact}
 
-# %% ../nbs/00_pages.ipynb #b860778c
+# %% ../nbs/00_pages.ipynb #35eb51a2
+def video_url(site: str, author: str, id: str) -> str:
+    "The address of a video's page; the site finds it without the author too."
+    return f"{site}/@{quote(author, safe='') or '_'}/video/{id}"
+
 def read_video(
     item: Item, # what the page says
     source: str, # `item_list`, `page` or `dom`
     site: str = "https://www.tiktok.com", # where its page is
 ) -> Video:
     "An item as the flat record that the manifest keeps."
-    exact, count = item.statsV2, lambda name: next((n for n in (getattr(item.statsV2, name), getattr(item.stats, name)) if n is not None), None)
-    return Video(id=item.id, url=f"{site}/@{item.author.uniqueId or '_'}/video/{item.id}", author=item.author.uniqueId, followers=item.authorStats.followerCount,
-                 caption=item.desc, hashtags=_hashtags(item), posted_at=_posted(item), duration=item.video.duration or None,
-                 music=" – ".join(filter(None, (item.music.title, item.music.authorName))), source=source,
+    author, exact = item.author.uniqueId, item.statsV2.playCount is not None
+    count = lambda name: next((n for n in (getattr(item.statsV2, name), getattr(item.stats, name)) if n is not None), None)
+    return Video(id=item.id, url=video_url(site, author, item.id), author=author, followers=item.authorStats.followerCount, caption=item.desc, hashtags=_hashtags(item),
+                 posted_at=_posted(item), duration=item.video.duration or None, music=" – ".join(filter(None, (item.music.title, item.music.authorName))), source=source,
                  likes=count("diggCount"), comments=count("commentCount"), shares=count("shareCount"), saves=count("collectCount"),
-                 **views_of(count("playCount"), exact=exact.playCount is not None))
+                 **views_of(count("playCount"), exact))
 
 # %% ../nbs/00_pages.ipynb #1dd5e490
 def read_video_page(

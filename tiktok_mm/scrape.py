@@ -9,18 +9,18 @@ __all__ = ['SITE', 'TOPICS', 'SITE_HOSTS', 'FLAGS', 'SOURCES', 'read_topics', 'q
            'merge_records', 'summary', 'views_figure', 'Progress', 'Result', 'plan', 'scrape', 'refresh', 'history',
            'purge', 'anonymise', 'self_check']
 
-# %% ../nbs/00_scrape.ipynb #380d3fff
+# %% ../nbs/00_scrape.ipynb #dcac89b6
 import csv, gzip, hashlib, json, os, platform, random, re, shutil, time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import mkdtemp
 from urllib.error import HTTPError
-from urllib.parse import parse_qs, urlparse
+from urllib.parse import parse_qs, quote, urlparse
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 from urllib.robotparser import RobotFileParser
 
@@ -29,8 +29,8 @@ from fastcore.basics import patch
 
 from . import __version__
 from .core import UserError, append_jsonl, fold_events, read_jsonl, safe_id, save_figure, whole_file, write_jsonl
-from .pages import (GONE, WALLS, Item, PageError, media_urls, page_notice, parse_html, read_challenge, read_item, read_listing, read_tiles, read_video,
-                             read_video_page, tile_item, views_of)
+from .pages import (WALLS, Item, PageError, media_urls, page_notice, parse_html, read_challenge, read_item, read_listing, read_tiles, read_video,
+                             read_video_page, tile_item, video_url, views_of)
 
 # %% ../nbs/00_scrape.ipynb #153a37bd
 SITE = "https://www.tiktok.com"
@@ -41,7 +41,7 @@ TOPICS = {
     "Informative": ["learnontiktok", "science"], "Music": ["music", "singing"],
 }
 
-# %% ../nbs/00_scrape.ipynb #cbc038aa
+# %% ../nbs/00_scrape.ipynb #60864c78
 def read_topics(
     spec: str | Path | dict = "all", # `all`, names separated by commas, a CSV file with the columns topic and hashtag, or {topic: [hashtag]}
 ) -> dict[str, list[str]]: # topic → its hashtags
@@ -54,11 +54,17 @@ def read_topics(
         wanted = [name.strip().lower() for name in str(spec).split(",")]
         if unknown := [name for name in wanted if name not in names]: raise UserError(f"unknown topic {unknown[0]!r}: choose from {', '.join(TOPICS)}, or give a CSV file")
         topics = {names[name]: TOPICS[names[name]] for name in wanted}
-    bad = [tag for tags in topics.values() for tag in tags if not re.fullmatch(r"\w+", tag)]
-    if bad or not topics or not all(topics.values()): raise UserError(f"hashtag {bad[0]!r} is not a hashtag: letters, digits and _, without #" if bad else "every topic needs a hashtag")
+    return _sound_topics(topics)
+
+# %% ../nbs/00_scrape.ipynb #64d5910e
+def _sound_topics(topics: dict[str, list[str]]) -> dict[str, list[str]]:
+    "`topics`, if each has hashtags, they are ones, and none stands under two topics: the strata may not overlap."
+    tags = [tag for tags in topics.values() for tag in dict.fromkeys(tags)]
+    if not topics or not all(topics.values()): raise UserError("every topic needs a hashtag")
+    if bad := [tag for tag in tags if not re.fullmatch(r"\w+", tag)]: raise UserError(f"{bad[0]!r} is not a hashtag: letters, digits and _, without #")
+    if twice := [tag for tag, n in Counter(tags).items() if n > 1]: raise UserError(f"hashtag {twice[0]!r} stands under two topics")
     return {topic: list(dict.fromkeys(tags)) for topic, tags in topics.items()}
 
-# %% ../nbs/00_scrape.ipynb #1abb4577
 def _topics_from_csv(path: Path) -> dict[str, list[str]]:
     "The table of topics in a CSV file."
     if not path.is_file(): raise UserError(f"no file {path}")
@@ -272,7 +278,7 @@ def _programs() -> tuple[str, str]:
     if browser and driver: return browser, driver
     raise UserError("Chromium and chromedriver are needed, for example: apt install chromium chromium-driver")
 
-# %% ../nbs/00_scrape.ipynb #dfc3a112
+# %% ../nbs/00_scrape.ipynb #814a5ee1
 class Browser:
     "A Chromium that can reach nothing but the site."
     def __init__(self,
@@ -298,13 +304,15 @@ def start(self: Browser) -> None:
     options.add_experimental_option("perfLoggingPrefs", {"enableNetwork": True, "enablePage": False})
     options.page_load_strategy = "eager"
     kwargs = {"start_new_session": True} | ({"preexec_fn": _die_with_parent} if platform.system() == "Linux" else {})
-    self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver, popen_kw=kwargs))
+    from selenium.common.exceptions import WebDriverException
+    try: self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver, popen_kw=kwargs))
+    except WebDriverException as error: raise UserError(f"Chromium does not start{' (a visible browser needs a display)'*self.headed}: {str(error.msg).splitlines()[0][:120]}") from None
     self.driver.set_page_load_timeout(self.page_timeout)
     self.version = self.driver.capabilities["browserVersion"]
     self.user_agent = self.driver.execute_script("return navigator.userAgent")
     self._asked, self.status = {}, None
 
-# %% ../nbs/00_scrape.ipynb #c223389c
+# %% ../nbs/00_scrape.ipynb #8310c01a
 @patch
 def quit(self: Browser) -> None:
     "End Chromium and clear its profile."
@@ -315,16 +323,17 @@ def quit(self: Browser) -> None:
 
 @contextmanager
 def _page_errors(browser: Browser):
-    "Selenium's troubles as `PageError`; a browser that died is started again."
-    from selenium.common.exceptions import InvalidSessionIdException, TimeoutException, WebDriverException
+    "Selenium's troubles as `PageError`; a browser that was lost is started again."
+    from selenium.common.exceptions import InvalidSessionIdException, NoSuchWindowException, TimeoutException, WebDriverException
     from urllib3.exceptions import HTTPError as DriverGone
     try: yield
     except TimeoutException: raise PageError("timeout", "the page did not load in time") from None
     except (WebDriverException, DriverGone) as error:
         text = str(getattr(error, "msg", error))
         if net := re.search(r"net::(ERR_\w+)", text): raise PageError("network", net[1]) from None
-        browser.start()
-        raise PageError("browser", f"the browser was lost: {text.splitlines()[0][:80]}") from None
+        lost = isinstance(error, (InvalidSessionIdException, NoSuchWindowException, DriverGone)) or re.search("disconnected|crashed|not reachable|not connected", text)
+        if lost: browser.start()
+        raise PageError("browser", f"the browser {'was lost' if lost else 'says'}: {text.splitlines()[0][:80]}") from None
 
 # %% ../nbs/00_scrape.ipynb #f3bc171b
 @patch
@@ -380,7 +389,7 @@ def html(self: Browser) -> str:
         self.driver.execute_script(_DISMISS)
         return self.driver.page_source
 
-# %% ../nbs/00_scrape.ipynb #24caff6c
+# %% ../nbs/00_scrape.ipynb #6514e3d3
 @patch
 def url(self: Browser) -> str:
     "Where the browser is."
@@ -402,8 +411,11 @@ def headers(self: Browser, url: str) -> dict[str, str]:
 
 @patch
 def screenshot(self: Browser, path: Path) -> None:
-    "A picture of the page."
-    with whole_file(path) as part, suppress(PageError), _page_errors(self): part.write_bytes(self.driver.get_screenshot_as_png())
+    "A picture of the page, if the browser can still give one."
+    png = b""
+    with suppress(PageError), _page_errors(self): png = self.driver.get_screenshot_as_png()
+    if png:
+        with whole_file(path) as part: part.write_bytes(png)
 
 # %% ../nbs/00_scrape.ipynb #26d46c30
 @dataclass
@@ -572,7 +584,7 @@ def discover(self: Scraper, topic: str, hashtag: str, batch: Batch, purged: set[
         self.corpus.add(id=id, state="discovered", topic=seen[0]["topic"], topics=list(dict.fromkeys(p["topic"] for p in seen)), seen=seen)
     return len(ids)
 
-# %% ../nbs/00_scrape.ipynb #63cd972f
+# %% ../nbs/00_scrape.ipynb #d32f6579
 @patch
 def list_tag(self: Scraper, topic: str, hashtag: str) -> None:
     "List one hashtag to its end; a `listed` event says how it ended."
@@ -587,7 +599,7 @@ def list_tag(self: Scraper, topic: str, hashtag: str) -> None:
             if self.size(topic, hashtag) >= self.config.per_tag: return "limit"
         return "stalled" if batch.has_more else "end"
     listed = lambda end: {"event": "listed", "topic": topic, "hashtag": hashtag, "size": self.size(topic, hashtag), "pages": pages, "end": end, **about}
-    try: end = self.visit(f"{self.base_url}/tag/{hashtag}", read)
+    try: end = self.visit(f"{self.base_url}/tag/{quote(hashtag)}", read)
     except PageError as error: return self.failed(error, **listed(error.code))
     self.worked()
     self.corpus.add(**listed(end))
@@ -633,7 +645,7 @@ def collect_topic(self: Scraper, topic: str, quota: int) -> None:
         else: lost.append(id)
         self.progress.show(topic, self.corpus)
 
-# %% ../nbs/00_scrape.ipynb #bdf04d60
+# %% ../nbs/00_scrape.ipynb #7a6c5e1e
 SOURCES = "item_list", "page", "dom"
 
 def merge_records(
@@ -649,10 +661,9 @@ def merge_records(
         record |= {key: value for key, value in video.items() if value not in (None, "", []) and not record.get(key)}
     counts = sorted((c for c in counts if c["views_raw"] is not None), key=lambda c: not c["views_exact"])
     if not counts: raise PageError("no_views")
-    author = record.get("author", "")
-    return record | counts[0] | {"url": f"{site}/@{author or '_'}/video/{record['id']}"}
+    return record | counts[0] | {"url": video_url(site, record.get("author", ""), record["id"])}
 
-# %% ../nbs/00_scrape.ipynb #d684f375
+# %% ../nbs/00_scrape.ipynb #cd890f9d
 @patch
 def listed(self: Scraper, id: str) -> tuple[str, Item, str] | None: # (source, item, time), or None
     "What the listing said of a video, from the raw JSON that was kept."
@@ -670,8 +681,8 @@ def collect(self: Scraper, id: str) -> None:
         listed = self.listed(id)
         if listed and listed[1].imagePost: raise PageError("slideshow")
         if not self.recover(id):
-            author = listed[1].author.uniqueId if listed else ""
-            self.visit(f"{self.base_url}/@{author or '_'}/video/{id}", lambda: self.take(id, listed))
+            url = video_url(self.base_url, listed[1].author.uniqueId if listed else "", id)
+            self.visit(url, lambda: self.take(id, listed))
         self.worked()
     except PageError as error: self.failed(error, id=id, state=f"failed:{error.code}")
 
@@ -701,7 +712,7 @@ def save_media(self: Scraper, id: str, urls: list[str]) -> None:
             raise
         return self.verify(id)
 
-# %% ../nbs/00_scrape.ipynb #ee4dceea
+# %% ../nbs/00_scrape.ipynb #a8419752
 @patch
 def media_path(self: Scraper, id: str) -> Path: return self.corpus.path/"videos"/f"{safe_id(id)}.mp4"
 
@@ -713,8 +724,9 @@ def verify(self: Scraper, id: str) -> None:
     except PageError:
         path.unlink()
         raise
-    data = path.read_bytes()
-    if video["state"] != "media": self.corpus.add(id=id, state="media", path=f"videos/{path.name}", bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    if video["state"] != "media":
+        with open(path, "rb") as file: digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self.corpus.add(id=id, state="media", path=f"videos/{path.name}", bytes=path.stat().st_size, sha256=digest)
     self.corpus.add(id=id, state="verified", **facts)
 
 @patch
@@ -988,7 +1000,7 @@ def _nameless(video: dict, id: str, authors: dict[str, str]) -> dict:
     return {"id": id, **{key: video[key] for key in _KEPT if key in video}, "posted_at": (video.get("posted_at") or "")[:10] or None, "hashtags": tags,
             "author": authors[video.get("author", "")], "caption": caption, "path": f"videos/{id}.mp4"}
 
-# %% ../nbs/00_scrape.ipynb #6df8c34f
+# %% ../nbs/00_scrape.ipynb #c7021d97
 def self_check(
     base_url: str = SITE,
     hashtag: str = "dance", # one that surely has videos
@@ -1003,9 +1015,9 @@ def self_check(
         try:
             scraper = Scraper(Corpus(folder), browser, config, base_url, headed, 0, progress)
             rows["robots.txt allows the pages"] = scraper.robots.can_fetch("*", f"{base_url}/tag/{hashtag}"), ""
-            ids = scraper.visit(f"{base_url}/tag/{hashtag}", lambda: _check_listing(browser, config, rows))
-            scraper.visit(f"{base_url}/@_/video/{ids}", lambda: _check_video(browser, ids, rows, config))
-        except (PageError, Stopped) as error: rows["the pages can be read"] = False, f"{getattr(error, 'code', 'stopped')}: {error}"
+            id = scraper.visit(f"{base_url}/tag/{quote(hashtag)}", lambda: _check_listing(browser, config, rows))
+            scraper.visit(video_url(base_url, "", id), lambda: _check_video(browser, id, rows, config))
+        except (PageError, Stopped) as error: rows["the pages can be read"] = False, f"{getattr(error, 'code', 'stopped')}: {error}".partition("; picture")[0]
     return pd.DataFrame([{"assumption": name, "holds": bool(ok), "note": note} for name, (ok, note) in rows.items()])
 
 # %% ../nbs/00_scrape.ipynb #944b5063
