@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['UserError', 'safe_id', 'parse_count', 'whole_file', 'write_json', 'write_jsonl', 'append_jsonl', 'read_jsonl',
-           'fold_events', 'settings_key', 'save_features', 'load_features', 'features_header', 'save_figure']
+           'fold_events', 'settings_key', 'feature_path', 'save_features', 'load_features', 'features_header',
+           'has_features', 'save_figure']
 
 # %% ../nbs/00_core.ipynb #364e3d64
 import hashlib, json, os, re, unicodedata
@@ -61,7 +62,7 @@ def whole_file(
     "Write to a temporary neighbour of `path`; it takes the name `path` only if the block ends without an error."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    part = path.with_name(f".{path.name}.tmp")
     try:
         yield part
         with open(part, "rb+") as file: os.fsync(file.fileno())
@@ -123,6 +124,10 @@ def settings_key(
     return hashlib.sha256(json.dumps([settings, size], sort_keys=True).encode()).hexdigest()[:16]
 
 # %% ../nbs/00_core.ipynb #60a43320
+def feature_path(corpus: str | Path, stage: str, id: str) -> Path:
+    "Where a stage keeps the features of a video: `features/<stage>/<id>.safetensors` in the corpus folder."
+    return Path(corpus)/"features"/stage/f"{safe_id(id)}.safetensors"
+
 def save_features(
     path: str | Path, # `features/<stage>/<id>.safetensors`
     arrays: dict[str, np.ndarray], # named arrays
@@ -132,7 +137,7 @@ def save_features(
     "Write `arrays` with their `key` and `note`, whole or not at all."
     from safetensors.numpy import save_file
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    with whole_file(path) as part: save_file(arrays, part, {"key": key, "note": json.dumps(note or {}, ensure_ascii=False)})
+    with whole_file(path) as part: save_file(arrays, part, {"about": json.dumps({"key": key, "note": note or {}}, ensure_ascii=False)})
 
 def load_features(path: str | Path) -> dict[str, np.ndarray]:
     "The arrays that `save_features` wrote."
@@ -143,9 +148,13 @@ def load_features(path: str | Path) -> dict[str, np.ndarray]:
 def features_header(path: str | Path) -> dict: # {"key": …, "note": {…}}; empty if there is no readable file
     "The key and the note of a feature file, without reading its arrays."
     try:
-        with open(path, "rb") as file: header = json.loads(file.read(int.from_bytes(file.read(8), "little")))["__metadata__"]
-        return {"key": header["key"], "note": json.loads(header["note"])}
+        with open(path, "rb") as file: header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        return json.loads(header["__metadata__"]["about"])
     except (OSError, ValueError, KeyError, MemoryError, OverflowError): return {}
+
+def has_features(path: str | Path, key: str) -> bool:
+    "Whether a feature file is there and was made with this key."
+    return features_header(path).get("key") == key
 
 # %% ../nbs/00_core.ipynb #38f36b83
 def save_figure(figure, path: str | Path, dpi: int = 110) -> Path:

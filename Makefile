@@ -1,0 +1,29 @@
+# The two commands of the README, and the pieces that they are made of.
+.DEFAULT_GOAL := help
+.PHONY: help demo test setup setup-test readme lab clean
+
+PYTHON := .venv/bin/python
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: setup ## set everything up and run the main job on the built-in corpus
+	.venv/bin/tiktok-mm demo
+
+test: setup-test ## set everything up and pass every check
+	scripts/test.sh
+
+setup: ## create or update .venv
+	@scripts/setup.sh
+
+setup-test: ## the same, and Chromium with its driver for the browser tests
+	@scripts/setup.sh --browser
+
+readme: setup ## write README.md from nbs/index.ipynb
+	$(PYTHON) scripts/readme.py
+
+lab: setup ## open the notebooks
+	.venv/bin/jupyter lab nbs
+
+clean: ## remove the environment and everything that was made
+	rm -rf .venv demo _docs _proc build *.egg-info

@@ -1,0 +1,22 @@
+"Write README.md from nbs/index.ipynb."
+import re
+from pathlib import Path
+
+import nbformat
+from nbconvert import MarkdownExporter
+
+ROOT = Path(__file__).parents[1]
+
+
+def readme() -> str:
+    "The index notebook as Markdown for the top of the repository: no front matter, no hidden cells, links from the top."
+    notebook = nbformat.read(ROOT / "nbs" / "index.ipynb", as_version=4)
+    notebook.cells = [cell for cell in notebook.cells if not cell.source.startswith(("#| hide", "---"))]
+    text, _ = MarkdownExporter().from_notebook_node(notebook)
+    text = re.sub(r"\]\((images/[^)]+)\)", r"](nbs/\1)", text)
+    text = re.sub(r"\]\(([\w/]+\.ipynb)\)", r"](nbs/\1)", text)
+    text = "\n".join(line.rstrip() for line in text.splitlines())
+    return "<!-- made from nbs/index.ipynb by `make readme`: edit the notebook -->\n\n" + re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+if __name__ == "__main__": (ROOT / "README.md").write_text(readme(), encoding="utf-8")

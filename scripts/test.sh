@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Every check of the project, in the environment that scripts/setup.sh made.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/.venv/bin:$PATH" MPLBACKEND=Agg
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "notebooks are clean, package and README are what the notebooks say"
+git ls-files --cached --others --exclude-standard -z | tar --create --null --files-from - --ignore-failed-read 2>/dev/null | tar --extract --directory "$copy"
+(cd "$copy" && nbdev_clean && nbdev_export && PYTHONPATH="$copy" python scripts/readme.py)
+for made in nbs tiktok_mm README.md; do
+    diff --recursive --brief --exclude __pycache__ --exclude .ipynb_checkpoints --exclude nbdev.yml "$made" "$copy/$made" || {
+        echo "run nbdev_clean, nbdev_export and 'make readme', and commit what changes" >&2; exit 1; }
+done
+
+step "docs notebooks can be processed"
+if ! command -v quarto >/dev/null; then # nbdev only asks whether it is there: the site itself is built where Quarto is
+    mkdir "$copy/bin"
+    printf '#!/bin/sh\nexit 0\n' > "$copy/bin/quarto"
+    chmod +x "$copy/bin/quarto"
+    export PATH="$copy/bin:$PATH"
+fi
+(cd "$copy" && nbdev_proc_nbs)
+
+step "notebooks run"
+nbdev_test --n_workers 2 --timing --do_print
+
+step "tests"
+python -m pytest tests

@@ -1,0 +1,30 @@
+"What all tests share: where the fixture and, if it is there, the real data are."
+import os
+from pathlib import Path
+
+import pytest
+
+from tiktok_mm.data import av_logging_off
+
+ROOT = Path(__file__).parents[1]
+av_logging_off()
+
+
+@pytest.fixture(scope="session")
+def fixture_corpus() -> Path:
+    "The small corpus of the repository."
+    return ROOT / "tests" / "fixtures" / "corpus"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    "The folder of real clips and view counts, which is not part of the repository."
+    folder = Path(os.environ.get("TIKTOK_MM_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir(): pytest.skip(f"real data is not at {folder}: set TIKTOK_MM_DATA to its folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> str:
+    "An ffmpeg binary to compare with."
+    return pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
