@@ -141,8 +141,9 @@ def test_every_variant_of_the_pages_gives_the_same_sample(browser, tmp_path, lay
     there = {id: video for id, video in corpus.videos.items() if video["state"] == "verified"}
     assert sorted(there) == sorted(draw_order(site.tags["dance"], 42)[:3])
     for id, video in there.items():
-        assert (video["source"], video["views_exact"]) == (source, exact)
-        assert abs(video["views_k"]*1000 / site.views(id) - 1) < (1e-9 if exact else 0.06)
+        in_full = layout == "old" and variant == "ssr" and site.views(id) < 10_000      # a tile does not round small counts
+        assert (video["source"], video["views_exact"]) == (("dom", True) if in_full else (source, exact))
+        assert abs(video["views_k"]*1000 / site.views(id) - 1) < (1e-9 if video["views_exact"] else 0.06)
         assert video["author"] == site.author(id) and video["url"] == f"{site.url}/@{site.author(id)}/video/{id}"
         assert read_raw(tmp_path/"raw"/f"{id}.json.gz")["seed"] == 42
 

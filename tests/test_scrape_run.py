@@ -22,14 +22,15 @@ from tiktok_mm.scrape import TOPICS, Browser, Corpus, anonymise, draw_order, his
 
 PROGRAM = """
 import json, sys
+from unittest.mock import patch
 from tiktok_mm.scrape import ScrapeConfig, scrape
 out, url, topics, n, config = sys.argv[1:]
-scrape(out, json.loads(topics), n=int(n), base_url=url, config=ScrapeConfig(**json.loads(config)), quiet=True)
+with patch("tiktok_mm.scrape.views_figure"), patch("tiktok_mm.scrape.save_figure"): scrape(out, json.loads(topics), n=int(n), base_url=url, config=ScrapeConfig(**json.loads(config)), quiet=True)
 """
 
 
 def start(out, site: Replica, n: int) -> subprocess.Popen:
-    "The scraper as a process of its own, with a browser of its own."
+    "The scraper as a process of its own, with a browser of its own and without the picture at the end."
     return subprocess.Popen([sys.executable, "-c", PROGRAM, str(out), site.url, json.dumps(site.topics), str(n), json.dumps(asdict(FAST))], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
@@ -38,7 +39,7 @@ def content(corpus: Corpus) -> tuple:
     drop = {"at", "collected_at"}
     videos = sorted(({key: value for key, value in video.items() if key not in drop} for video in corpus.videos.values()), key=lambda video: video["id"])
     steps = Counter((event.get("id"), event.get("state"), event.get("event")) for event in corpus.events if event.get("event") != "run")
-    files = sorted(str(path.relative_to(corpus.path)) for path in corpus.path.rglob("*") if path.is_file() and path.parts[-2] != "tags" and path.suffix != ".png")
+    files = sorted(str(path.relative_to(corpus.path)) for path in corpus.path.rglob("*") if path.is_file() and path.parts[-2] != "tags")
     return videos, steps, files
 
 

@@ -750,7 +750,7 @@ def summary(corpus: Corpus) -> pd.DataFrame: # columns: found, sampled, verified
                 "causes": ", ".join(f"{code} ×{n}" if n > 1 else code for code, n in sorted(causes.items()))}
     return pd.DataFrame({topic: row(entry["videos"]) for topic, entry in rows.items()}).T.rename_axis("topic")
 
-# %% ../nbs/00_scrape.ipynb #8d9e38c2
+# %% ../nbs/00_scrape.ipynb #3f25574a
 def views_figure(corpus: Corpus):
     "The collected view counts by topic, in views, as a matplotlib figure."
     import matplotlib.pyplot as plt
@@ -763,7 +763,7 @@ def views_figure(corpus: Corpus):
             if points: axis.scatter(*zip(*points), s=16, facecolors=face, edgecolors="tab:blue", linewidths=0.8, alpha=0.7)
         middle = max(pd.Series([v["views_k"]*1000 for v in videos if v["topic"] == topic]).median(), 1)
         axis.plot([middle]*2, [y - 0.35, y + 0.35], color="tab:orange", linewidth=2)
-    axis.set(xscale="log", xlabel="views", title=f"Views of {len(videos):,} collected videos by topic", ylim=(len(topics) - 0.5, -0.5))
+    axis.set(xscale="log", xlabel="views (line: median; open dots: rounded counts)", title=f"Views of {len(videos):,} collected videos by topic", ylim=(len(topics) - 0.5, -0.5))
     axis.set_yticks(range(len(topics)), topics)
     axis.grid(axis="x", alpha=0.3)
     return figure
@@ -952,11 +952,11 @@ def _purge_lines(folder: Path, id: str) -> int:
         count += len(records) - len(kept)
     return count
 
-# %% ../nbs/00_scrape.ipynb #7630893e
+# %% ../nbs/00_scrape.ipynb #0e21e51d
 def _purge_files(folder: Path, id: str) -> int:
     "Remove the files that are named after a video (raw JSON, media, features), and the pictures that may show it."
     paths = [path for path in folder.rglob(f"{id}.*") if path.is_file()]
-    for path in [*paths, folder/"views_by_topic.png", *folder.glob("screenshots/*.png")]: path.unlink(missing_ok=True)
+    for path in [*paths, folder/"views_by_topic.png", folder/"contact_sheet.png", *folder.glob("screenshots/*.png")]: path.unlink(missing_ok=True)
     return len(paths)
 
 def _purge_listings(folder: Path, id: str) -> int:

@@ -63,7 +63,7 @@ class Replica:
         views, tag = self.views(id), next(tag for tag, ids in self.tags.items() if id in ids)
         expire = int(time.time()) + (-60 if self.strikes("expired") else 7200)
         address = f"{self.url}/media/{id}.mp4?expire={expire}&signature={self.sign(id, expire, token)}"
-        rounded = int(float(f"{views:.2g}"))
+        rounded = views if views < 10_000 else int(float(f"{views:.2g}"))
         item = {"id": id, "desc": f"Clip {id[-4:]} #{tag} #fyp", "createTime": str(1_700_000_000 + int(id) % 10_000_000), "author": {"id": "1", "uniqueId": self.author(id), "nickname": "N", "verified": False},
                 "authorStats": {"followerCount": int(id) % 100_000}, "music": {"id": "5", "title": "original sound", "authorName": "N"}, "challenges": [{"id": "9", "title": tag}],
                 "textExtra": [{"hashtagName": tag}, {"hashtagName": "fyp"}], "stats": {"playCount": rounded, "diggCount": rounded // 10}, "statsV2": {"playCount": str(views), "diggCount": str(views // 10)},
@@ -164,7 +164,7 @@ class Handler(BaseHTTPRequestHandler):
         if fate == "removed": return self.send(pages.page(pages.REMOVED))
         if fate == "404": return self.send("not here", status=404)
         status = int(fate) if fate.isdigit() else 0
-        generation = "none" if self.site.strikes("no_json") else self.site.generation
+        generation = "none" if not status and self.site.strikes("no_json") else self.site.generation
         self.send(pages.video_page(self.site.item(id, self.token), status, generation, self.extra()))
 
     def media(self, id: str, query: dict):
