@@ -1,4 +1,5 @@
 "Everything that is known to go wrong, alone and together: each test names the outcome."
+import os
 import threading
 import time
 from collections import Counter
@@ -6,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-pytest.importorskip("selenium", reason="no selenium: pip install 'tiktok_mm[scrape]'")
+if not os.environ.get("CI"): pytest.importorskip("selenium", reason="no selenium: pip install 'tiktok_mm[scrape]'")
 from replica import FOREVER, Replica
 from replica.chromium import FAST, browser, collect, states
 from tiktok_mm.scrape import draw_order, read_raw

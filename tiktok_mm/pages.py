@@ -224,11 +224,12 @@ def views_of(
     except UserError: return {}
     return {"views_raw": str(raw), "views_k": count / 1000, "views_exact": full if exact is None else exact}
 
-# %% ../nbs/00_pages.ipynb #35eb51a2
+# %% ../nbs/00_pages.ipynb #e2a073b5
 def video_url(site: str, author: str, id: str) -> str:
     "The address of a video's page; the site finds it without the author too."
     return f"{site}/@{quote(author, safe='') or '_'}/video/{id}"
 
+# %% ../nbs/00_pages.ipynb #25c23f40
 def read_video(
     item: Item, # what the page says
     source: str, # `item_list`, `page` or `dom`
@@ -289,7 +290,7 @@ def media_urls(item: Item) -> list[str]: # best first
     urls = [item.video.playAddr, *rates, item.video.downloadAddr]
     return list(dict.fromkeys(url for url in urls if url and "/aweme/v1/play" not in url))
 
-# %% ../nbs/00_pages.ipynb #beda4e44
+# %% ../nbs/00_pages.ipynb #2eb94562
 class Listing(BaseModel):
     "One page of a hashtag's listing."
     items: list[Item]
@@ -297,6 +298,7 @@ class Listing(BaseModel):
     cursor: str
     has_more: bool
 
+# %% ../nbs/00_pages.ipynb #0777e2d5
 def read_listing(text: str) -> Listing:
     "One `item_list` response; `PageError` if it is something else."
     if not text.strip(): raise PageError("empty", "an empty answer, as the site gives it to robots")

@@ -56,7 +56,7 @@ def read_topics(
         topics = {names[name]: TOPICS[names[name]] for name in wanted}
     return _sound_topics(topics)
 
-# %% ../nbs/00_scrape.ipynb #64d5910e
+# %% ../nbs/00_scrape.ipynb #a15a8d03
 def _sound_topics(topics: dict[str, list[str]]) -> dict[str, list[str]]:
     "`topics`, if each has hashtags, they are ones, and none stands under two topics: the strata may not overlap."
     tags = [tag for tags in topics.values() for tag in dict.fromkeys(tags)]
@@ -65,6 +65,7 @@ def _sound_topics(topics: dict[str, list[str]]) -> dict[str, list[str]]:
     if twice := [tag for tag, n in Counter(tags).items() if n > 1]: raise UserError(f"hashtag {twice[0]!r} stands under two topics")
     return {topic: list(dict.fromkeys(tags)) for topic, tags in topics.items()}
 
+# %% ../nbs/00_scrape.ipynb #1abb4577
 def _topics_from_csv(path: Path) -> dict[str, list[str]]:
     "The table of topics in a CSV file."
     if not path.is_file(): raise UserError(f"no file {path}")
@@ -90,7 +91,7 @@ def draw_order(ids: Iterable[str], seed: int) -> list[str]:
     "`ids` in the order in which they are drawn: the first n are the sample, the rest replace failures."
     return sorted(set(ids), key=lambda id: (random_number(seed, id), id))
 
-# %% ../nbs/00_scrape.ipynb #9fb7bd5a
+# %% ../nbs/00_scrape.ipynb #919cf040
 def _now() -> str: return datetime.now(timezone.utc).isoformat(timespec="seconds")
 def _key(id: str) -> str: return hashlib.sha256(id.encode()).hexdigest()[:24]
 
@@ -102,6 +103,7 @@ class Corpus:
         self.events = read_jsonl(self.manifest) if self.manifest.exists() else []
         self.videos = {record["id"]: record for record in fold_events(self.events)}
 
+# %% ../nbs/00_scrape.ipynb #e98e7e14
 @patch
 def add(self: Corpus, **event) -> None:
     "Append one event to the manifest."
@@ -215,13 +217,14 @@ def _receive(answer, path: Path, part: Path | None, config: ScrapeConfig) -> Pat
             if time.monotonic() > until: raise PageError("slow", f"not there after {config.media_timeout:.0f} s")
     return fitting
 
-# %% ../nbs/00_scrape.ipynb #82eab6c2
+# %% ../nbs/00_scrape.ipynb #f7539ab3
 def _refused(error: HTTPError, part: Path | None, have: int) -> None:
     "A refusal is a `PageError`, unless it says that nothing is missing any more."
     if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}": return
     if error.code == 416: part.unlink()
     raise PageError(str(error.code), f"the media server answered {error.code}") from None
 
+# %% ../nbs/00_scrape.ipynb #b9cf5d11
 def _finish(part: Path, path: Path) -> None:
     "Give a complete `.part` its name."
     total, size = int(part.name.split(".")[-2]), part.stat().st_size
@@ -278,7 +281,7 @@ def _programs() -> tuple[str, str]:
     if browser and driver: return browser, driver
     raise UserError("Chromium and chromedriver are needed, for example: apt install chromium chromium-driver")
 
-# %% ../nbs/00_scrape.ipynb #814a5ee1
+# %% ../nbs/00_scrape.ipynb #19f8c9e7
 class Browser:
     "A Chromium that can reach nothing but the site."
     def __init__(self,
@@ -291,6 +294,7 @@ class Browser:
         self.driver = None
         self.start()
 
+# %% ../nbs/00_scrape.ipynb #fd280766
 @patch
 def start(self: Browser) -> None:
     "Start Chromium, or start it afresh after it crashed."
@@ -312,7 +316,7 @@ def start(self: Browser) -> None:
     self.user_agent = self.driver.execute_script("return navigator.userAgent")
     self._asked, self.status = {}, None
 
-# %% ../nbs/00_scrape.ipynb #8310c01a
+# %% ../nbs/00_scrape.ipynb #66e4a893
 @patch
 def quit(self: Browser) -> None:
     "End Chromium and clear its profile."
@@ -321,6 +325,7 @@ def quit(self: Browser) -> None:
     self.driver = None
     shutil.rmtree(self.profile, ignore_errors=True)
 
+# %% ../nbs/00_scrape.ipynb #16d6460e
 @contextmanager
 def _page_errors(browser: Browser):
     "Selenium's troubles as `PageError`; a browser that was lost is started again."
@@ -335,7 +340,7 @@ def _page_errors(browser: Browser):
         if lost: browser.start()
         raise PageError("browser", f"the browser {'was lost' if lost else 'says'}: {text.splitlines()[0][:80]}") from None
 
-# %% ../nbs/00_scrape.ipynb #f3bc171b
+# %% ../nbs/00_scrape.ipynb #8394f91a
 @patch
 def open(self: Browser, url: str) -> None:
     "Go to `url`; `PageError` for a server error or a connection that fails."
@@ -347,6 +352,7 @@ def open(self: Browser, url: str) -> None:
     if self.status and (self.status >= 500 or self.status in (404, 429)): raise PageError(str(self.status), f"the site answered {self.status}")
     if self.status == 403: raise PageError("blocked", "the site answered 403")
 
+# %% ../nbs/00_scrape.ipynb #9b61a109
 @patch
 def responses(self: Browser, path: str = "/api/challenge/") -> list[tuple[str, int, str]]: # (url, HTTP status, body)
     "What the page itself asked for under `path` and received since the last call."
@@ -389,7 +395,7 @@ def html(self: Browser) -> str:
         self.driver.execute_script(_DISMISS)
         return self.driver.page_source
 
-# %% ../nbs/00_scrape.ipynb #6514e3d3
+# %% ../nbs/00_scrape.ipynb #fcf7993c
 @patch
 def url(self: Browser) -> str:
     "Where the browser is."
@@ -400,6 +406,7 @@ def scroll(self: Browser) -> None:
     "Go to the end of the page, where a listing loads more."
     with _page_errors(self): self.driver.execute_script("window.scrollTo(0, document.body.scrollHeight)")
 
+# %% ../nbs/00_scrape.ipynb #05ffe2eb
 @patch
 def headers(self: Browser, url: str) -> dict[str, str]:
     "What makes a download of `url` part of this browser's session; cookies go to the site's own domain only."
@@ -409,6 +416,7 @@ def headers(self: Browser, url: str) -> dict[str, str]:
     with _page_errors(self): cookies = self.driver.get_cookies()
     return headers | {"Cookie": "; ".join(f"{cookie['name']}={cookie['value']}" for cookie in cookies)}
 
+# %% ../nbs/00_scrape.ipynb #c1d68ac6
 @patch
 def screenshot(self: Browser, path: Path) -> None:
     "A picture of the page, if the browser can still give one."
@@ -417,7 +425,7 @@ def screenshot(self: Browser, path: Path) -> None:
     if png:
         with whole_file(path) as part: part.write_bytes(png)
 
-# %% ../nbs/00_scrape.ipynb #26d46c30
+# %% ../nbs/00_scrape.ipynb #a54277ad
 @dataclass
 class Batch:
     "Some videos of a hashtag, as one page of its listing gave them."
@@ -429,6 +437,7 @@ class Batch:
     @property
     def items(self) -> list[Item]: return [read_item(e) if self.source == "item_list" else tile_item(e) for e in self.entries]
 
+# %% ../nbs/00_scrape.ipynb #a33e9717
 def read_batch(url: str, status: int, text: str, page: int) -> Batch:
     "One `item_list` response as a batch."
     if not 0 < status < 400: raise PageError(str(status) if status else "network", f"the listing answered {status or 'nothing'}")
@@ -456,7 +465,7 @@ def tag_batches(
         if not batches[-1].has_more: return
         browser.scroll()
 
-# %% ../nbs/00_scrape.ipynb #18e148a5
+# %% ../nbs/00_scrape.ipynb #f84895be
 def _next_batches(browser, known: set[str], page: int, wait: float, about: dict) -> list[Batch]:
     "What the page received since the last look, or else the tiles that it shows and that nothing else told of."
     until = time.monotonic() + wait
@@ -473,6 +482,7 @@ def _next_batches(browser, known: set[str], page: int, wait: float, about: dict)
         if time.monotonic() > until: return [Batch(page + 1, None, "dom", tiles)] if tiles else []
         time.sleep(0.1)
 
+# %% ../nbs/00_scrape.ipynb #e244302d
 def _about_tag(browser, page: int, about: dict) -> list[Batch]:
     "Take what the page says of the hashtag, and give its own question about that a moment to be answered."
     about.update(read_challenge(browser.html()) | about)
@@ -487,7 +497,7 @@ def _answered(answers: list[tuple], page: int, about: dict) -> list[Batch]:
     lists = [answer for answer in answers if "/item_list" in answer[0]]
     return [read_batch(*answer, page + i) for i, answer in enumerate(lists, 1)]
 
-# %% ../nbs/00_scrape.ipynb #178593c8
+# %% ../nbs/00_scrape.ipynb #31242150
 class Stopped(Exception):
     "The run cannot go on for now; its message says why and what to do. A later run goes on from here."
 
@@ -500,6 +510,7 @@ class Scraper:
         self.robots = self.read_robots()
         self.delay = max(config.delay, float(self.robots.crawl_delay("*") or 0))
 
+# %% ../nbs/00_scrape.ipynb #fc50fcca
 @patch
 def read_robots(self: Scraper) -> RobotFileParser:
     "The site's robots.txt; if there is none everything is allowed, if it cannot be read nothing is."
@@ -561,7 +572,7 @@ def worked(self: Scraper) -> None:
     for event in self.streak: self.corpus.add(**event)
     self.streak.clear()
 
-# %% ../nbs/00_scrape.ipynb #be9c006b
+# %% ../nbs/00_scrape.ipynb #bc5d00cb
 def _raw_name(hashtag: str) -> str: return hashtag if hashtag.isascii() else _key(hashtag)
 
 @patch
@@ -570,6 +581,7 @@ def raw(self: Scraper, path: str, **value) -> None:
     made = {"at": _now(), "browser": self.browser.version, "package": f"tiktok_mm {__version__}", "seed": self.seed}
     write_raw(self.corpus.path/"raw"/path, made | value)
 
+# %% ../nbs/00_scrape.ipynb #e905f3cf
 @patch
 def discover(self: Scraper, topic: str, hashtag: str, batch: Batch, purged: set[str]) -> int: # how many of them are new to this hashtag
     "Write down the videos of one batch that are new, and keep their raw JSON."
@@ -584,7 +596,7 @@ def discover(self: Scraper, topic: str, hashtag: str, batch: Batch, purged: set[
         self.corpus.add(id=id, state="discovered", topic=seen[0]["topic"], topics=list(dict.fromkeys(p["topic"] for p in seen)), seen=seen)
     return len(ids)
 
-# %% ../nbs/00_scrape.ipynb #d32f6579
+# %% ../nbs/00_scrape.ipynb #f30f264d
 @patch
 def list_tag(self: Scraper, topic: str, hashtag: str) -> None:
     "List one hashtag to its end; a `listed` event says how it ended."
@@ -604,12 +616,13 @@ def list_tag(self: Scraper, topic: str, hashtag: str) -> None:
     self.worked()
     self.corpus.add(**listed(end))
 
+# %% ../nbs/00_scrape.ipynb #47e740c7
 @patch
 def size(self: Scraper, topic: str, hashtag: str) -> int:
     "How many videos a hashtag has listed so far."
     return sum((topic, hashtag) == (p["topic"], p["hashtag"]) for video in self.corpus.videos.values() for p in video.get("seen", []))
 
-# %% ../nbs/00_scrape.ipynb #74c4af40
+# %% ../nbs/00_scrape.ipynb #ee0bbb33
 @patch
 def frame(self: Scraper, topic: str) -> list[str]:
     "The ids of a topic's frame, in the order in which they are drawn."
@@ -625,6 +638,7 @@ def draw(self: Scraper, quota: dict[str, int]) -> None:
     for topic, n in quota.items():
         for place, id in enumerate(self.frame(topic)[:n], 1): self.sample(topic, id, place)
 
+# %% ../nbs/00_scrape.ipynb #41cb9ffc
 @patch
 def sample(self: Scraper, topic: str, id: str, place: int, replaces: str | None = None) -> None:
     "Draw one video, if it is not drawn yet."
@@ -663,7 +677,7 @@ def merge_records(
     if not counts: raise PageError("no_views")
     return record | counts[0] | {"url": video_url(site, record.get("author", ""), record["id"])}
 
-# %% ../nbs/00_scrape.ipynb #cd890f9d
+# %% ../nbs/00_scrape.ipynb #a850c42a
 @patch
 def listed(self: Scraper, id: str) -> tuple[str, Item, str] | None: # (source, item, time), or None
     "What the listing said of a video, from the raw JSON that was kept."
@@ -674,6 +688,7 @@ def listed(self: Scraper, id: str) -> tuple[str, Item, str] | None: # (source, i
             if entry: return raw["source"], read_item(entry) if raw["source"] == "item_list" else tile_item(entry), raw["at"]
     return None
 
+# %% ../nbs/00_scrape.ipynb #e95d7393
 @patch
 def collect(self: Scraper, id: str) -> None:
     "Take one sampled video through meta and media to verified, or to failed."
@@ -686,7 +701,7 @@ def collect(self: Scraper, id: str) -> None:
         self.worked()
     except PageError as error: self.failed(error, id=id, state=f"failed:{error.code}")
 
-# %% ../nbs/00_scrape.ipynb #b63b7a25
+# %% ../nbs/00_scrape.ipynb #7ddcc5c2
 @patch
 def take(self: Scraper, id: str, listed: tuple | None) -> None:
     "Read the video page that the browser is on: first the facts, then the file."
@@ -701,6 +716,7 @@ def take(self: Scraper, id: str, listed: tuple | None) -> None:
         self.corpus.add(**record, state="meta", collected_at=listed[2] if listed and record["source"] == listed[0] else _now())
     self.save_media(id, media_urls(item))
 
+# %% ../nbs/00_scrape.ipynb #e166a052
 @patch
 def save_media(self: Scraper, id: str, urls: list[str]) -> None:
     "Download the first of `urls` that works, and verify it."
@@ -712,9 +728,11 @@ def save_media(self: Scraper, id: str, urls: list[str]) -> None:
             raise
         return self.verify(id)
 
-# %% ../nbs/00_scrape.ipynb #a8419752
+# %% ../nbs/00_scrape.ipynb #2109a21a
 @patch
-def media_path(self: Scraper, id: str) -> Path: return self.corpus.path/"videos"/f"{safe_id(id)}.mp4"
+def media_path(self: Scraper, id: str) -> Path:
+    "Where the file of a video is."
+    return self.corpus.path/"videos"/f"{safe_id(id)}.mp4"
 
 @patch
 def verify(self: Scraper, id: str) -> None:
@@ -729,6 +747,7 @@ def verify(self: Scraper, id: str) -> None:
         self.corpus.add(id=id, state="media", path=f"videos/{path.name}", bytes=path.stat().st_size, sha256=digest)
     self.corpus.add(id=id, state="verified", **facts)
 
+# %% ../nbs/00_scrape.ipynb #97047deb
 @patch
 def recover(self: Scraper, id: str) -> bool:
     "Whether the file of a video is already there, from a run that was killed; it is verified now."
@@ -784,7 +803,7 @@ class Progress:
         note = f"found {states.total()} · there {states['verified']} · failed {states['failed']}"
         self.live.update(self.tasks[topic], completed=states["verified"], note=note)
 
-# %% ../nbs/00_scrape.ipynb #0cc54bde
+# %% ../nbs/00_scrape.ipynb #3f171da7
 @dataclass
 class Result:
     "How a run ended: a table, a picture where there is something to show, and why it stopped early, if it did."
@@ -795,6 +814,7 @@ class Result:
     @property
     def exit_code(self) -> int: return int(bool(self.stopped or self.short))
 
+# %% ../nbs/00_scrape.ipynb #eb468836
 @patch
 def same_design(self: Corpus, **design) -> None:
     "Refuse to go on with another design than the one that this corpus was begun with."
@@ -816,7 +836,7 @@ def plan(
         rows[topic] = {"hashtags": ", ".join(topics[topic]), "quota": quota, "listing pages": pages, "minutes": round((pages + quota)*(config.delay + 2)/60)}
     return pd.DataFrame(rows).T.rename_axis("topic")
 
-# %% ../nbs/00_scrape.ipynb #48a17cbe
+# %% ../nbs/00_scrape.ipynb #0e15f348
 @contextmanager
 def _browser(out: Path, base_url: str, headed: bool, config: ScrapeConfig, browser: Browser | None) -> Iterator[Browser]:
     "The given browser, or one for this run; what a killed run left of its own is cleared away."
@@ -830,6 +850,7 @@ def _browser(out: Path, base_url: str, headed: bool, config: ScrapeConfig, brows
         browser.quit()
         shutil.rmtree(profiles, ignore_errors=True)
 
+# %% ../nbs/00_scrape.ipynb #e0f69f18
 @patch
 def run(self: Scraper, topics: dict[str, list[str]], quota: dict[str, int]) -> None:
     "List every hashtag, draw, collect."
@@ -869,7 +890,7 @@ def scrape(
     picture = save_figure(views_figure(corpus), out/"views_by_topic.png") if there else None
     return Result(summary(corpus), picture, stopped, sum(max(0, q - there[topic]) for topic, q in quota.items()))
 
-# %% ../nbs/00_scrape.ipynb #381fbe92
+# %% ../nbs/00_scrape.ipynb #3af1e68c
 def refresh(
     corpus: str | Path, # a corpus folder that `scrape` made
     headed: bool = False, # show the browser, and wait for the person at a wall
@@ -892,13 +913,14 @@ def refresh(
     table = history(corpus.path)
     return Result(table, None, stopped)
 
+# %% ../nbs/00_scrape.ipynb #4621666a
 def _existing(path: str | Path) -> Corpus:
     "The corpus in a folder that `scrape` made."
     corpus = Corpus(path)
     if not corpus.told("run"): raise UserError(f"{path} is not a corpus that was scraped: it has no manifest of a run")
     return corpus
 
-# %% ../nbs/00_scrape.ipynb #5e5f744d
+# %% ../nbs/00_scrape.ipynb #da9d5d2f
 @patch
 def snapshot(self: Scraper, video: dict) -> None:
     "Append the counts that a video's page shows now, or the code of what it shows instead."
@@ -915,6 +937,7 @@ def snapshot(self: Scraper, video: dict) -> None:
         if len(self.streak) >= self.config.breaker: raise Stopped(f"{len(self.streak)} failures in a row, the last: {error}. Run the same command later") from None
     append_jsonl(self.corpus.path/"snapshots.jsonl", line | {"at": _now()})
 
+# %% ../nbs/00_scrape.ipynb #d926866d
 def history(
     corpus: str | Path, # a corpus folder
 ) -> pd.DataFrame: # columns: id, at, views_k (thousands), views_exact, code; the first row of an id is its collection
@@ -927,7 +950,7 @@ def history(
     table = pd.DataFrame(rows, columns=["id", "at", "views_k", "views_exact", "code"]).fillna({"code": ""})
     return table.sort_values(["id", "at"], kind="stable", ignore_index=True)
 
-# %% ../nbs/00_scrape.ipynb #5d6fd1a4
+# %% ../nbs/00_scrape.ipynb #5f2f8dbd
 def purge(
     corpus: str | Path, # a corpus folder
     ids: Iterable[str], # the videos to remove
@@ -942,6 +965,7 @@ def purge(
     if missing := [id for id in ids if not removed[id]]: raise UserError(f"no trace of {', '.join(missing)} in {folder}")
     return removed
 
+# %% ../nbs/00_scrape.ipynb #d5f87f8a
 def _purge_lines(folder: Path, id: str) -> int:
     "Remove a video's lines from every JSONL file, and those of a run that name it; whom another one replaced is forgotten."
     count = 0
@@ -1020,7 +1044,7 @@ def self_check(
         except (PageError, Stopped) as error: rows["the pages can be read"] = False, f"{getattr(error, 'code', 'stopped')}: {error}".partition("; picture")[0]
     return pd.DataFrame([{"assumption": name, "holds": bool(ok), "note": note} for name, (ok, note) in rows.items()])
 
-# %% ../nbs/00_scrape.ipynb #944b5063
+# %% ../nbs/00_scrape.ipynb #381bd232
 def _check_listing(browser: Browser, config: ScrapeConfig, rows: dict) -> str: # the id of one video
     "Check what a tag page is believed to be."
     about: dict = {}
@@ -1033,6 +1057,7 @@ def _check_listing(browser: Browser, config: ScrapeConfig, rows: dict) -> str: #
     rows["the hashtag's size is told"] = "posts" in about, ""
     return item.id
 
+# %% ../nbs/00_scrape.ipynb #6e40ebe9
 def _check_video(browser: Browser, id: str, rows: dict, config: ScrapeConfig) -> None:
     "Check what a video page is believed to be."
     html = browser.html()
