@@ -101,6 +101,31 @@ def test_the_circuit_breaker_stops_and_a_rerun_goes_on(browser, tmp_path, troubl
     assert (result.stopped, result.short) == (None, 0)
 
 
+def test_a_site_that_has_nothing_for_us_is_left_alone(browser, tmp_path):
+    with Replica(DANCE, per_tag=12) as site:
+        site.fates = dict.fromkeys(site.tags["dance"], "10204")
+        result, corpus = collect(browser, tmp_path, site, config=replace(FAST, breaker=2))
+    assert "8 failures in a row" in result.stopped and Counter(states(corpus).values())["failed:10204"] == 8
+
+
+def test_a_run_in_which_nothing_worked_decides_nothing(browser, tmp_path):
+    with Replica(DANCE, per_tag=4, chaos={"reset_tag": FOREVER}) as site:
+        result, corpus = collect(browser, tmp_path, site)
+        assert "nothing could be had" in result.stopped and not corpus.told("listed")
+        site.chaos = {"html_media": FOREVER}
+        result, corpus = collect(browser, tmp_path, site)
+        assert "nothing could be had" in result.stopped and not any(state.startswith("failed") for state in states(corpus).values())
+        site.chaos.clear()
+        assert collect(browser, tmp_path, site)[0].exit_code == 0
+
+
+def test_a_watermarked_file_is_the_last_resort_and_says_so(browser, tmp_path):
+    with Replica(DANCE, per_tag=3) as site:
+        site.fates = {site.tags["dance"][0]: "only_download_addr"}
+        _, corpus = collect(browser, tmp_path, site)
+    assert [video["id"] for video in corpus.videos.values() if video.get("watermark")] == [site.tags["dance"][0]]
+
+
 def test_a_media_url_that_leads_off_the_site_is_refused(browser, tmp_path):
     with Replica(DANCE, per_tag=8, chaos={"foreign_redirect": 1}) as site: result, corpus = collect(browser, tmp_path, site)
     assert result.table.loc["Dance"].tolist() == [8, 4, 3, 1, "foreign_host"]

@@ -352,7 +352,7 @@ def open(self: Browser, url: str) -> None:
     if self.status and (self.status >= 500 or self.status in (404, 429)): raise PageError(str(self.status), f"the site answered {self.status}")
     if self.status == 403: raise PageError("blocked", "the site answered 403")
 
-# %% ../nbs/00_scrape.ipynb #9b61a109
+# %% ../nbs/00_scrape.ipynb #3b7c4f56
 @patch
 def responses(self: Browser, path: str = "/api/challenge/") -> list[tuple[str, int, str]]: # (url, HTTP status, body)
     "What the page itself asked for under `path` and received since the last call."
@@ -365,17 +365,18 @@ def responses(self: Browser, path: str = "/api/challenge/") -> list[tuple[str, i
             if params["type"] == "Document" and self.status is None: self.status = status
             if params["requestId"] in self._asked: self._asked[params["requestId"]] = url, status
         elif method in ("Network.loadingFinished", "Network.loadingFailed") and params["requestId"] in self._asked:
-            found.append((*self._asked.pop(params["requestId"]), self._body(params["requestId"])))
+            asked, body = self._asked.pop(params["requestId"]), self._body(params["requestId"]) if method.endswith("Finished") else ""
+            if body is not None: found.append((*asked, body))
     return found
 
-# %% ../nbs/00_scrape.ipynb #dc45c582
+# %% ../nbs/00_scrape.ipynb #7ba41ee2
 @patch
-def _body(self: Browser, request: str) -> str:
-    "The body of a response that the page received; empty if there was none."
+def _body(self: Browser, request: str) -> str | None:
+    "The body of a response that the page received; None if the browser no longer has it, so that the page itself must be read."
     from selenium.common.exceptions import WebDriverException
     import base64
     try: body = self.driver.execute_cdp_cmd("Network.getResponseBody", {"requestId": request})
-    except WebDriverException: return ""
+    except WebDriverException: return None
     return base64.b64decode(body["body"]).decode("utf-8", "replace") if body["base64Encoded"] else body["body"]
 
 # %% ../nbs/00_scrape.ipynb #accc98de
@@ -497,7 +498,7 @@ def _answered(answers: list[tuple], page: int, about: dict) -> list[Batch]:
     lists = [answer for answer in answers if "/item_list" in answer[0]]
     return [read_batch(*answer, page + i) for i, answer in enumerate(lists, 1)]
 
-# %% ../nbs/00_scrape.ipynb #31242150
+# %% ../nbs/00_scrape.ipynb #dc7b7279
 class Stopped(Exception):
     "The run cannot go on for now; its message says why and what to do. A later run goes on from here."
 
@@ -507,6 +508,7 @@ class Scraper:
         self.corpus, self.browser, self.config, self.base_url = corpus, browser, config, base_url
         self.headed, self.seed, self.progress = headed, seed, progress
         self.streak: list[dict] = [] # failures in a row that may be the network's fault and not the videos'
+        self.gone = 0 # facts in a row that say: not to be had
         self.robots = self.read_robots()
         self.delay = max(config.delay, float(self.robots.crawl_delay("*") or 0))
 
@@ -557,20 +559,29 @@ def wall(self: Scraper, error: PageError, url: str, count: int) -> int: # `count
         if page_notice(parse_html(self.browser.html()), self.browser.url()) not in WALLS: return count
     raise Stopped(f"{what}. It is still there: try again later")
 
-# %% ../nbs/00_scrape.ipynb #f1e1f6b8
+# %% ../nbs/00_scrape.ipynb #beb83e3e
 @patch
 def failed(self: Scraper, error: PageError, **event) -> None:
     "Note a failure: a fact about a video at once, anything else when it is clear that the site itself is well."
-    if error.kind in ("gone", "refused"): return self.corpus.add(**event, reason=str(error))
-    self.streak.append({**event, "reason": str(error)})
-    if len(self.streak) >= self.config.breaker:
-        raise Stopped(f"{len(self.streak)} failures in a row, the last: {error}. Stopped to leave the site alone; run the same command later to go on")
+    if error.kind in ("gone", "refused"):
+        self.corpus.add(**event, reason=str(error))
+        self.gone += 1
+    else: self.streak.append({**event, "reason": str(error)})
+    if len(self.streak) >= self.config.breaker or self.gone >= 4*self.config.breaker:
+        raise Stopped(f"{max(len(self.streak), self.gone)} failures in a row, the last: {error}. Stopped to leave the site alone; run the same command later to go on")
 
 @patch
 def worked(self: Scraper) -> None:
     "Note that the site answers as it should: the failures before this were about the videos."
     for event in self.streak: self.corpus.add(**event)
     self.streak.clear()
+    self.gone = 0
+
+@patch
+def settle(self: Scraper, anything: bool) -> None:
+    "At the end of a stage the last failures become final too, unless there was nothing but failures."
+    if self.streak and not anything: raise Stopped(f"nothing could be had, the last: {self.streak[-1]['reason']}. Run the same command later to go on")
+    self.worked()
 
 # %% ../nbs/00_scrape.ipynb #bc5d00cb
 def _raw_name(hashtag: str) -> str: return hashtag if hashtag.isascii() else _key(hashtag)
@@ -581,22 +592,21 @@ def raw(self: Scraper, path: str, **value) -> None:
     made = {"at": _now(), "browser": self.browser.version, "package": f"tiktok_mm {__version__}", "seed": self.seed}
     write_raw(self.corpus.path/"raw"/path, made | value)
 
-# %% ../nbs/00_scrape.ipynb #e905f3cf
+# %% ../nbs/00_scrape.ipynb #34467d17
 @patch
-def discover(self: Scraper, topic: str, hashtag: str, batch: Batch, purged: set[str]) -> int: # how many of them are new to this hashtag
+def discover(self: Scraper, topic: str, hashtag: str, batch: Batch, purged: set[str]) -> None:
     "Write down the videos of one batch that are new, and keep their raw JSON."
-    places = {id: video.get("seen", []) for id, video in self.corpus.videos.items()}
-    here = sum((topic, hashtag) == (p["topic"], p["hashtag"]) for seen in places.values() for p in seen)
-    ids = [i.id for i in batch.items if _key(i.id) not in purged and not any((topic, hashtag) == (p["topic"], p["hashtag"]) for p in places.get(i.id, []))]
-    ids = list(dict.fromkeys(ids))[:self.config.per_tag - here]
-    if ids: self.raw(f"tags/{_raw_name(hashtag)}-{batch.page:03}-{_key(''.join(ids))[:8]}.json.gz", hashtag=hashtag, cursor=batch.cursor, source=batch.source,
-                     entries=[e for e in batch.entries if str(e["id"]) in ids])
+    here = self.size(hashtag)
+    new = dict.fromkeys(item.id for item in batch.items if _key(item.id) not in purged and hashtag not in [place["hashtag"] for place in self.seen(item.id)])
+    ids = list(new)[:self.config.per_tag - here]
+    entries = [entry for entry in batch.entries if str(entry["id"]) in ids]
+    name = f"{_raw_name(hashtag)}-{batch.page:03}-{_key(''.join(ids))[:8]}"
+    if ids: self.raw(f"tags/{name}.json.gz", hashtag=hashtag, cursor=batch.cursor, source=batch.source, entries=entries)
     for rank, id in enumerate(ids, here + 1):
-        seen = places.get(id, []) + [{"topic": topic, "hashtag": hashtag, "rank": rank, "page": batch.page, "cursor": batch.cursor}]
-        self.corpus.add(id=id, state="discovered", topic=seen[0]["topic"], topics=list(dict.fromkeys(p["topic"] for p in seen)), seen=seen)
-    return len(ids)
+        seen = self.seen(id) + [{"topic": topic, "hashtag": hashtag, "rank": rank, "page": batch.page, "cursor": batch.cursor}]
+        self.corpus.add(id=id, state="discovered", topic=seen[0]["topic"], topics=list(dict.fromkeys(place["topic"] for place in seen)), seen=seen)
 
-# %% ../nbs/00_scrape.ipynb #f30f264d
+# %% ../nbs/00_scrape.ipynb #b5b1b121
 @patch
 def list_tag(self: Scraper, topic: str, hashtag: str) -> None:
     "List one hashtag to its end; a `listed` event says how it ended."
@@ -608,19 +618,24 @@ def list_tag(self: Scraper, topic: str, hashtag: str) -> None:
             self.discover(topic, hashtag, batch, purged)
             pages = max(pages, batch.page)
             self.progress.show(topic, self.corpus)
-            if self.size(topic, hashtag) >= self.config.per_tag: return "limit"
+            if self.size(hashtag) >= self.config.per_tag: return "limit"
         return "stalled" if batch.has_more else "end"
-    listed = lambda end: {"event": "listed", "topic": topic, "hashtag": hashtag, "size": self.size(topic, hashtag), "pages": pages, "end": end, **about}
+    listed = lambda end: {"event": "listed", "topic": topic, "hashtag": hashtag, "size": self.size(hashtag), "pages": pages, "end": end, **about}
     try: end = self.visit(f"{self.base_url}/tag/{quote(hashtag)}", read)
     except PageError as error: return self.failed(error, **listed(error.code))
     self.worked()
     self.corpus.add(**listed(end))
 
-# %% ../nbs/00_scrape.ipynb #47e740c7
+# %% ../nbs/00_scrape.ipynb #7e3108da
 @patch
-def size(self: Scraper, topic: str, hashtag: str) -> int:
+def seen(self: Scraper, id: str) -> list[dict]:
+    "The places in listings where a video was seen so far."
+    return self.corpus.videos.get(id, {}).get("seen", [])
+
+@patch
+def size(self: Scraper, hashtag: str) -> int:
     "How many videos a hashtag has listed so far."
-    return sum((topic, hashtag) == (p["topic"], p["hashtag"]) for video in self.corpus.videos.values() for p in video.get("seen", []))
+    return sum(place["hashtag"] == hashtag for id in self.corpus.videos for place in self.seen(id))
 
 # %% ../nbs/00_scrape.ipynb #ee0bbb33
 @patch
@@ -677,11 +692,11 @@ def merge_records(
     if not counts: raise PageError("no_views")
     return record | counts[0] | {"url": video_url(site, record.get("author", ""), record["id"])}
 
-# %% ../nbs/00_scrape.ipynb #a850c42a
+# %% ../nbs/00_scrape.ipynb #504beb30
 @patch
 def listed(self: Scraper, id: str) -> tuple[str, Item, str] | None: # (source, item, time), or None
     "What the listing said of a video, from the raw JSON that was kept."
-    for place in self.corpus.videos[id].get("seen", []):
+    for place in self.seen(id):
         for path in sorted((self.corpus.path/"raw"/"tags").glob(f"{_raw_name(place['hashtag'])}-{place['page']:03}-*.json.gz")):
             raw = read_raw(path)
             entry = next((e for e in raw["entries"] if str(e["id"]) == id), None)
@@ -701,7 +716,7 @@ def collect(self: Scraper, id: str) -> None:
         self.worked()
     except PageError as error: self.failed(error, id=id, state=f"failed:{error.code}")
 
-# %% ../nbs/00_scrape.ipynb #7ddcc5c2
+# %% ../nbs/00_scrape.ipynb #6f38eecd
 @patch
 def take(self: Scraper, id: str, listed: tuple | None) -> None:
     "Read the video page that the browser is on: first the facts, then the file."
@@ -714,28 +729,29 @@ def take(self: Scraper, id: str, listed: tuple | None) -> None:
         record = merge_records(known + [(source, item)], self.base_url)
         self.raw(f"{id}.json.gz", url=self.browser.url(), listed=listed[1].model_dump() if listed else None, page=found)
         self.corpus.add(**record, state="meta", collected_at=listed[2] if listed and record["source"] == listed[0] else _now())
-    self.save_media(id, media_urls(item))
+    self.save_media(id, item)
 
-# %% ../nbs/00_scrape.ipynb #e166a052
+# %% ../nbs/00_scrape.ipynb #85fec404
 @patch
-def save_media(self: Scraper, id: str, urls: list[str]) -> None:
-    "Download the first of `urls` that works, and verify it."
-    if not urls: raise PageError("no_media", "the page names no file")
-    for i, url in enumerate(urls):
+def save_media(self: Scraper, id: str, item: Item) -> None:
+    "Download the file of an item from the first of its URLs that is not refused, and verify it."
+    refusal = PageError("no_media", "the page names no file")
+    for url in media_urls(item):
         try: fetch_media(url, self.media_path(id), self.browser.headers(url), self.base_url, self.config)
         except PageError as error:
-            if i + 1 < len(urls) and error.kind == "retry": continue
-            raise
-        return self.verify(id)
+            if error.code not in ("403", "404", "410", "not_video"): raise
+            refusal = error
+        else: return self.verify(id, watermark=url == item.video.downloadAddr)
+    raise refusal
 
-# %% ../nbs/00_scrape.ipynb #2109a21a
+# %% ../nbs/00_scrape.ipynb #94969afb
 @patch
 def media_path(self: Scraper, id: str) -> Path:
     "Where the file of a video is."
     return self.corpus.path/"videos"/f"{safe_id(id)}.mp4"
 
 @patch
-def verify(self: Scraper, id: str) -> None:
+def verify(self: Scraper, id: str, watermark: bool = False) -> None:
     "Record the file of a video and verify it; a file that is no good is removed."
     path, video = self.media_path(id), self.corpus.videos[id]
     try: facts = verify_media(path, video.get("duration"))
@@ -744,7 +760,7 @@ def verify(self: Scraper, id: str) -> None:
         raise
     if video["state"] != "media":
         with open(path, "rb") as file: digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self.corpus.add(id=id, state="media", path=f"videos/{path.name}", bytes=path.stat().st_size, sha256=digest)
+        self.corpus.add(id=id, state="media", path=f"videos/{path.name}", bytes=path.stat().st_size, sha256=digest, **{"watermark": True} if watermark else {})
     self.corpus.add(id=id, state="verified", **facts)
 
 # %% ../nbs/00_scrape.ipynb #97047deb
@@ -850,7 +866,7 @@ def _browser(out: Path, base_url: str, headed: bool, config: ScrapeConfig, brows
         browser.quit()
         shutil.rmtree(profiles, ignore_errors=True)
 
-# %% ../nbs/00_scrape.ipynb #e0f69f18
+# %% ../nbs/00_scrape.ipynb #7a20112e
 @patch
 def run(self: Scraper, topics: dict[str, list[str]], quota: dict[str, int]) -> None:
     "List every hashtag, draw, collect."
@@ -858,10 +874,10 @@ def run(self: Scraper, topics: dict[str, list[str]], quota: dict[str, int]) -> N
     for topic, tags in topics.items():
         for hashtag in tags:
             if (topic, hashtag) not in done: self.list_tag(topic, hashtag)
-    self.worked()
+    self.settle(bool(self.corpus.videos))
     self.draw(quota)
     for topic, n in quota.items(): self.collect_topic(topic, n)
-    self.worked()
+    self.settle(any(video["state"] == "verified" for video in self.corpus.videos.values()))
     for part in (self.corpus.path/"videos").glob("*.part"): part.unlink()
 
 # %% ../nbs/00_scrape.ipynb #31596ee4

@@ -73,6 +73,7 @@ class Replica:
         if fate == "rounded": del item["statsV2"]
         if fate == "no_stats": del item["statsV2"], item["stats"]
         if fate == "other_duration": item["video"]["duration"] += 5
+        if fate == "only_download_addr": item["video"]["playAddr"] = ""
         if fate == "no_play_addr": item["video"] |= {"playAddr": "", "bitrateInfo": [{"PlayAddr": {"UrlList": [address, f"{self.url}/aweme/v1/play/"]}}]}
         return item
 
