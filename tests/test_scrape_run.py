@@ -3,6 +3,7 @@ import gzip
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import psutil
 from replica import FOREVER, Replica
 from replica.chromium import FAST, browser, collect
 from tiktok_mm.core import read_jsonl
+from tiktok_mm.data import read_corpus
 from tiktok_mm.pages import PageError
 from tiktok_mm.scrape import TOPICS, Browser, Corpus, anonymise, draw_order, history, purge, read_raw, refresh, scrape, self_check
 
@@ -84,12 +86,14 @@ def test_one_page_at_a_time_and_nothing_that_a_page_did_not_ask_for(whole):
 
 
 def test_the_corpus_passes_the_next_stages(whole, tmp_path):
-    "What `check` and `extract` say of it; skipped while these stages are not there."
-    data = pytest.importorskip("tiktok_mm.data", reason="no tiktok_mm.data yet")
-    assert len(data.read_corpus(whole[1])) == 24
-    pytest.importorskip("tiktok_mm.cli", reason="no tiktok_mm.cli yet")
-    check = subprocess.run([sys.executable, "-m", "tiktok_mm.cli", "check", str(whole[1])], capture_output=True, text=True)
-    assert check.returncode == 0, check.stdout + check.stderr
+    "`check` and `extract` take it as it is."
+    corpus = tmp_path/"corpus"
+    shutil.copytree(whole[1], corpus)
+    table = read_corpus(corpus)
+    assert len(table) == 24 and table.views_exact.all() and set(table.views_k) == {whole[2].views(id) / 1000 for id in table.id}
+    for command in (["check", corpus], ["extract", corpus, "--whisper", "words", "--workers", "1", "--no-sheet"]):
+        done = subprocess.run([sys.executable, "-c", "from tiktok_mm.cli import main; main()", *map(str, command)], capture_output=True, text=True)
+        assert done.returncode == 0 and "24 videos" in done.stdout, done.stdout + done.stderr
 
 
 def test_a_refresh_adds_a_snapshot_and_changes_no_label(whole, browser):
