@@ -1,0 +1,34 @@
+"What the browser tests share: one Chromium, and one way to run the scraper against a replica."
+import os
+import shutil
+from unittest.mock import patch
+
+import pytest
+
+from tiktok_mm.scrape import Browser, Corpus, ScrapeConfig, scrape
+
+from .site import Replica
+
+FAST = ScrapeConfig(delay=0, backoff=0.02, retries=2, scroll_wait=1, page_timeout=8, media_timeout=1, person_wait=10)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    "A Chromium that reaches nothing but this machine; without one tests skip with one line, and in CI they fail."
+    missing = [name for name, found in (("chromium", shutil.which("chromium") or shutil.which("google-chrome")), ("chromedriver", shutil.which("chromedriver"))) if not found]
+    if missing: (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no {' and no '.join(missing)}: apt install chromium chromium-driver")
+    browser = Browser("http://127.0.0.1", page_timeout=FAST.page_timeout)
+    yield browser
+    browser.quit()
+
+
+def collect(browser, out, site: Replica, n=3, topics=None, config=FAST, **kwargs):
+    "Run the scraper against `site` as a new visitor, without the picture, which takes longer than the run; its result and its corpus."
+    browser.base_url = site.url
+    browser.driver.get("about:blank")
+    browser.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    with patch("tiktok_mm.scrape.views_figure"), patch("tiktok_mm.scrape.save_figure"): result = scrape(out, topics or site.topics, n=n, base_url=site.url, config=config, quiet=True, browser=browser, **kwargs)
+    return result, Corpus(out)
+
+
+def states(corpus: Corpus) -> dict[str, str]: return {id: video["state"] for id, video in corpus.videos.items()}
