@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 def readme() -> str:
     "The index notebook as Markdown for the top of the repository: no front matter, no hidden cells, links from the top."
     notebook = nbformat.read(ROOT / "nbs" / "index.ipynb", as_version=4)
+    notebook.metadata.language_info = {"name": "python"}
     notebook.cells = [cell for cell in notebook.cells if not cell.source.startswith(("#| hide", "---"))]
     text, _ = MarkdownExporter().from_notebook_node(notebook)
     text = re.sub(r"\]\((images/[^)]+)\)", r"](nbs/\1)", text)
