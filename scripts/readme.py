@@ -13,6 +13,7 @@ def readme() -> str:
     notebook = nbformat.read(ROOT / "nbs" / "index.ipynb", as_version=4)
     notebook.metadata.language_info = {"name": "python"}
     notebook.cells = [cell for cell in notebook.cells if not cell.source.startswith(("#| hide", "---"))]
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])): output.get("data", {}).pop("text/html", None)
     text, _ = MarkdownExporter().from_notebook_node(notebook)
     text = re.sub(r"\]\((images/[^)]+)\)", r"](nbs/\1)", text)
     text = re.sub(r"\]\(([\w/]+\.ipynb)\)", r"](nbs/\1)", text)
