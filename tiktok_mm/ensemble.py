@@ -22,18 +22,18 @@ from .core import UserError
 @dataclass(frozen=True)
 class EnsembleConfig:
     "Settings of the ensemble; the defaults are the compact preset, `EnsembleConfig.paper()` is the published one."
-    tokens: str = "places"                  # places (patches of places, at every time) or channels (of the last embedding)
+    tokens: str = "places"                  # places (parts of the picture, at every time) or channels (of the last embedding)
     fusion: str = "late"                    # late: a transformer each, then together; early: one joint sequence
     use: tuple[str, ...] = ("visual", "audio") # modalities that are read at all
     audio_transformer: bool = True          # False: Whisper's layers go to the fusion as they are
     visual: tuple[int, int, int] = (32, 16, 9) # channels, rows and columns of the autoencoder's embedding
     audio: tuple[int, int] = (7, 64)        # Whisper's layers and their width
-    patch: tuple[int, int] = (4, 3)         # rows and columns of a patch of places
+    parts: tuple[int, int] = (2, 2)         # rows and columns of the parts of a picture
     width: int = 64                         # of the tokens in the transformers; the paper's keep the width they come in
     heads: int = 4
     hidden: int = 128                       # of the transformers' feed-forward layers
-    layers: int = 2
-    dropout: float = 0.1
+    layers: int = 1
+    dropout: float = 0.2
     joined: int = 64                        # numbers that each modality contributes to the head
     head: str = "shallow"                   # or deep, which only the paper's preset has
     drop_modality: float = 0.1              # how often a modality is hidden in training
@@ -41,7 +41,7 @@ class EnsembleConfig:
     @classmethod
     def paper(cls, **changes) -> "EnsembleConfig":
         "836,484,738 parameters at the paper's sizes; give other sizes to scale the same code down."
-        return cls(**{**dict(tokens="channels", visual=(64, 128, 72), audio=(7, 512), hidden=32, joined=256, drop_modality=0.), **changes})
+        return cls(**{**dict(tokens="channels", visual=(64, 128, 72), audio=(7, 512), hidden=32, layers=2, dropout=0.1, joined=256, drop_modality=0.), **changes})
 
 # %% ../nbs/06_ensemble.ipynb #05f424df
 def sinusoids(
@@ -67,21 +67,20 @@ class PaperTokens(nn.Module):
 # %% ../nbs/06_ensemble.ipynb #2b776dc7
 class Tokens(nn.Module):
     "Standardised tokens of a common width, and a learned one for a modality that is missing."
-    def __init__(self, values: int, places: int, width: int):
+    def __init__(self, shape: tuple[int, ...], places: int, width: int):
         super().__init__()
-        self.register_buffer("mean", torch.zeros(values)); self.register_buffer("std", torch.ones(values))
-        self.project, self.place, self.missing = nn.Linear(values, width), nn.Parameter(torch.randn(places, width)*0.02), nn.Parameter(torch.randn(width)*0.02)
+        self.register_buffer("mean", torch.zeros(shape)); self.register_buffer("std", torch.ones(shape))
+        self.place, self.missing = nn.Parameter(torch.randn(places, width)*0.02), nn.Parameter(torch.randn(width)*0.02)
 
     def adapt(self, batch: Batch) -> None:
-        "Measure mean and deviation on the real tokens of the training videos."
-        values, real, _ = self.split(batch)
-        self.std, self.mean = torch.std_mean(values[real], 0)
+        "Measure mean and deviation of what is really there in the training videos."
+        values = self.values(batch)
+        if len(values) > 1: self.std, self.mean = torch.std_mean(values, 0)
         self.std.clamp_(min=1e-4)
 
     def forward(self, batch: Batch, there: Tensor) -> tuple[Tensor, Tensor]:
         "Tokens (B, T + 1, width) and the mask of the real ones."
-        values, real, positions = self.split(batch)
-        tokens = self.project((values - self.mean)/self.std) + positions
+        tokens, real = self.embed(batch)
         missing = self.missing.expand(len(tokens), 1, -1)
         return torch.cat([tokens, missing], 1), torch.cat([real & there[:, None], ~there[:, None]], 1)
 
@@ -89,36 +88,42 @@ class Tokens(nn.Module):
 class LayerTokens(Tokens):
     "Whisper's layers (B, 7, W) as 7 tokens; each layer is standardised by itself."
     def __init__(self, config: EnsembleConfig):
-        super().__init__(config.audio[1], config.audio[0], config.width)
-        self.mean, self.std = torch.zeros(config.audio), torch.ones(config.audio)
+        super().__init__(config.audio, config.audio[0], config.width)
+        self.project = nn.Linear(config.audio[1], config.width)
 
-    def split(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        "Values (B, 7, W), the mask of the real ones (B, 7), positions."
-        return batch.audio, batch.speech[:, None].expand(batch.audio.shape[:2]), self.place
+    def values(self, batch: Batch) -> Tensor:
+        "The layers of the videos with speech, (N, 7, W)."
+        return batch.audio[batch.speech]
 
-    def adapt(self, batch: Batch) -> None:
-        "Measure mean and deviation of each layer on the training videos with speech."
-        if batch.speech.sum() > 1: self.std, self.mean = torch.std_mean(batch.audio[batch.speech], 0)
-        self.std.clamp_(min=1e-4)
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        "Tokens (B, 7, width) and the mask of the real ones (B, 7)."
+        return self.project((batch.audio - self.mean)/self.std) + self.place, batch.speech[:, None].expand(batch.audio.shape[:2])
 
-# %% ../nbs/06_ensemble.ipynb #903392bc
+# %% ../nbs/06_ensemble.ipynb #6e8a432a
 class PlaceTokens(Tokens):
-    "The encoder's states (B, F, C, rows, columns) as one token for every patch of places at every time."
+    "The encoder's states (B, F, C, rows, columns) as one token for every part of the picture at every time."
     def __init__(self, config: EnsembleConfig):
-        (channels, rows, columns), (high, wide) = config.visual, config.patch
-        self.patch, places = config.patch, -(-rows//high) * -(-columns//wide)
-        super().__init__(channels*high*wide, places, config.width)
+        super().__init__(config.visual[:1], config.parts[0]*config.parts[1], config.width)
+        self.parts, self.look = config.parts, nn.Sequential(nn.Linear(2*config.visual[0] + 2, config.width), nn.GELU())
+        self.project = nn.Linear(2*config.width, config.width)
 
-    def split(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        "Values (B, F·places, C·patch), the mask of the real ones, positions in place and time."
-        (high, wide), states = self.patch, batch.states
-        B, T, C, rows, columns = states.shape
-        x = F.pad(states.flatten(0, 1), (0, -columns % wide, 0, -rows % high))
-        values = F.unfold(x, self.patch, stride=self.patch).view(B, T, -1, len(self.place)).transpose(2, 3).flatten(1, 2)
-        time = sinusoids(T, self.place.shape[1]).to(x)
-        return values, batch.frames.repeat_interleave(len(self.place), 1), (time[:, None] + self.place).flatten(0, 1)
+    def values(self, batch: Batch) -> Tensor:
+        "The hidden states at all places of real frames, (N, C)."
+        return batch.states.movedim(2, -1)[batch.frames].flatten(0, -2)
 
-# %% ../nbs/06_ensemble.ipynb #68ad75e4
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        "Tokens (B, F·parts, width) and the mask of the real ones (B, F·parts)."
+        B, T, C, rows, columns = batch.states.shape
+        now = (batch.states.movedim(2, -1) - self.mean)/self.std
+        change = torch.cat([torch.zeros_like(now[:, :1]), now[:, 1:] - now[:, :-1]], 1)
+        where = torch.stack(torch.meshgrid(torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns), indexing="ij"), -1).to(now)
+        seen = self.look(torch.cat([now, change, where.expand(B, T, -1, -1, -1)], -1)).flatten(0, 1).movedim(-1, 1)
+        pooled = torch.cat([F.adaptive_max_pool2d(seen, self.parts), F.adaptive_avg_pool2d(seen, self.parts)], 1)
+        tokens = self.project(pooled.flatten(2).transpose(1, 2)).view(B, T, len(self.place), -1)
+        time = sinusoids(T, tokens.shape[-1]).to(tokens)[:, None]
+        return (tokens + time + self.place).flatten(1, 2), batch.frames.repeat_interleave(len(self.place), 1)
+
+# %% ../nbs/06_ensemble.ipynb #407ac2eb
 def transformer(width: int, config: EnsembleConfig) -> nn.TransformerEncoder:
     "PyTorch's encoder: normalised behind each block as in the paper, or before it, which trains without a warm-up, in the compact preset."
     layer = nn.TransformerEncoderLayer(width, config.heads, config.hidden, config.dropout, batch_first=True, norm_first=config.tokens == "places")
@@ -142,7 +147,7 @@ class Tower(nn.Module):
         if self.length: return self.read(tokens.flatten(1))
         return self.read((tokens*real[..., None]).sum(1)/real.sum(1, keepdim=True))
 
-# %% ../nbs/06_ensemble.ipynb #596ef64b
+# %% ../nbs/06_ensemble.ipynb #e1bc9a29
 def build_tokens(config: EnsembleConfig) -> nn.ModuleDict:
     "The tokens of the modalities that are used."
     (channels, rows, columns), (layers, wide) = config.visual, config.audio
@@ -156,7 +161,7 @@ def build_head(width: int, outputs: int, deep: bool) -> nn.Sequential:
     hidden = [layer for _ in range(5 if deep else 1) for layer in (nn.Linear(width, width), nn.ReLU())]
     return nn.Sequential(*hidden, nn.Linear(width, outputs))
 
-# %% ../nbs/06_ensemble.ipynb #1f43af6f
+# %% ../nbs/06_ensemble.ipynb #c8916b86
 class Ensemble(nn.Module):
     "Embeddings of what is seen and what is said → (B, outputs)."
     def __init__(self, outputs: int = 1, config: EnsembleConfig = EnsembleConfig()):
@@ -173,7 +178,7 @@ class Ensemble(nn.Module):
         wide = config.joined*len(self.towers)
         self.heads = nn.ModuleDict({name: build_head(wide, outputs, name == "deep") for name in (("shallow", "deep") if paper else ("shallow",))})
 
-# %% ../nbs/06_ensemble.ipynb #33dc38a7
+# %% ../nbs/06_ensemble.ipynb #bfc41d86
 @patch(as_prop=True)
 def reads(self: Ensemble) -> tuple[str, ...]:
     "The fields of a batch that the ensemble needs."
@@ -186,7 +191,7 @@ def adapt(self: Ensemble, batch: Batch) -> None:
     for tokens in self.tokens.values():
         if isinstance(tokens, Tokens): tokens.adapt(batch)
 
-# %% ../nbs/06_ensemble.ipynb #b414a69a
+# %% ../nbs/06_ensemble.ipynb #1c75ebe5
 @patch
 def presence(self: Ensemble, batch: Batch) -> dict[str, Tensor]: # name → (B,) bool
     "Which videos have which modality; some are hidden in training."
@@ -207,7 +212,7 @@ def forward(self: Ensemble, batch: Batch) -> Tensor:
     vectors = [tower(*parts[name]) for name, tower in self.towers.items()]
     return self.heads[self.config.head](torch.cat(vectors, 1))
 
-# %% ../nbs/06_ensemble.ipynb #00f82155
+# %% ../nbs/06_ensemble.ipynb #73567f8b
 class Unfrozen(nn.Module):
     "Clips and speech → (B, outputs): an encoder that goes on learning, and the ensemble behind it."
     def __init__(self, encoder: ConvLSTMAutoencoder, ensemble: Ensemble):

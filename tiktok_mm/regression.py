@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['METRICS', 'HIGHER_IS_BETTER', 'POST_OUTCOME', 'LOSSES', 'evaluate', 'find_leaks', 'refuse_leaks', 'Recipe',
            'build_model', 'objective', 'fit', 'outputs_of', 'predict_views', 'plot_predictions', 'plot_losses', 'Study',
-           'prepare', 'recipes', 'slug', 'train_row', 'leaderboard', 'stored_scalers']
+           'prepare', 'recipes', 'slug', 'train_row', 'leaderboard', 'stored_scalers', 'train_named']
 
 # %% ../nbs/07_regression.ipynb #5fb3704f
 import hashlib, json, re
@@ -24,7 +24,7 @@ from .autoencoder import (AutoencoderConfig, Batch, LoopConfig, Videos, best_pre
                                    load_weights, read_log, save_weights, _same_run)
 from .baselines import CNN3D, Swin, SwinConfig, constants, fit_boosting, pooled
 from .core import UserError, whole_file, write_json
-from .data import Split, TargetScaler, make_split, near_duplicates, read_corpus
+from .data import Split, TargetScaler, find_metadata, make_split, near_duplicates, read_corpus
 from .ensemble import Ensemble, EnsembleConfig
 
 # %% ../nbs/07_regression.ipynb #a20d626d
@@ -255,7 +255,7 @@ def prepare(
     progress: bool = False, # show progress bars
 ) -> Study:
     "Split a corpus, train its autoencoder, encode its videos, and read everything into memory."
-    corpus = Path(corpus)
+    corpus = find_metadata(corpus)[0]
     table = _with_features(read_corpus(corpus), corpus)
     groups = near_duplicates(table, progress)
     split = make_split(table, kind, sizes, seed, groups)
@@ -286,7 +286,7 @@ def recipes(
     big, pretrained = preset == "paper" or swin_weights, dict(weights=swin_weights) if swin_weights else {}
     swin = dict(preset="paper" if big else "compact", loop=change(epochs=20 if big else 8, lr=1e-4 if big else 1e-3, weight_decay=1e-4))
     name = "SwinTransformer" + ("" if swin_weights else ", from scratch")
-    compact, fast = dict(model="ensemble", loop=change(epochs=30, lr=1e-3, weight_decay=1e-2)), change(epochs=10, lr=1e-3)
+    compact, fast = dict(model="ensemble", loop=change(epochs=20, lr=2e-3, weight_decay=5e-2, one_cycle=True, patience=None)), change(epochs=8, lr=1e-2)
     paper = dict(loss="mae", target="standard", preset="paper", loop=change(epochs=7, lr=1e-9, weight_decay=1e-3, batch_size=4) if preset == "paper" else change(epochs=15, lr=1e-4, weight_decay=1e-3))
     return [Recipe(name, "swin", dict(positive=True, **pretrained), target="none", loss="mse", **swin), Recipe(name + " (scaled target)", "swin", pretrained, target="standard", loss="mse", **swin),
             Recipe("CNN3D", "cnn3d", target="none", loss="mse", loop=fast), Recipe("ensemble, the paper's" + ("" if preset == "paper" else " shape"), "ensemble", **paper),
@@ -329,3 +329,22 @@ def stored_scalers(study: Study, names: Sequence[str]) -> dict[str, TargetScaler
     "The scalers that the runs of these rows were trained with, as they are stored."
     notes = {name: study.runs/slug(name)/"run.json" for name in names}
     return {name: TargetScaler(**json.loads(note.read_text())["target"]) for name, note in notes.items() if note.exists()}
+
+# %% ../nbs/07_regression.ipynb #99e2c242
+def train_named(
+    corpus: str | Path,
+    row: str | None, # name of a row of `recipes`; None: only list them
+    split: str = "random", # or time, author
+    seed: int = 42,
+    swin_weights: str | None = None, # "kinetics", or a file
+    preset: str = "compact", # or paper
+    **loop, # changes to the training loop: devices, epochs, precision, progress
+) -> str: # what to tell the user
+    "Train one row of a corpus's table."
+    rows = {recipe.name: recipe for recipe in recipes(seed, swin_weights, preset, **loop)}
+    if row is None: return "\n".join(rows)
+    if row not in rows: raise UserError(f"no row {row!r}: choose one of {'; '.join(rows)}")
+    study = prepare(corpus, split, seed, autoencoder=AutoencoderConfig.paper() if preset == "paper" else AutoencoderConfig(), progress=loop.get("progress", False))
+    refuse_leaks(study.table, study.split, groups=study.groups, encoder=study.encoder)
+    train_row(study, rows[row])
+    return f"{study.runs/slug(row)}: " + ", ".join(f"{name} {value:,.4g}" for name, value in json.loads((study.runs/slug(row)/"metrics.json").read_text()).items())
