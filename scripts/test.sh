@@ -2,7 +2,7 @@
 # Every check of the project, in the environment that scripts/setup.sh made.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export PATH="$PWD/.venv/bin:$PATH" MPLBACKEND=Agg
+export PATH="$PWD/.venv/bin:$PATH" MPLBACKEND=Agg OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 

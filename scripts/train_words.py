@@ -1,8 +1,9 @@
 """Train the small Whisper checkpoint that reads the recorded words, and only those, from `tiktok_mm/assets/words`.
 
-    python scripts/train_words.py                # train from nothing, then print the figures
-    torchrun --nproc-per-node 2 scripts/train_words.py   # the same by two processes, each with its own batches
-    python scripts/train_words.py --evaluate     # only the figures
+    python scripts/train_words.py                       # train from nothing, then print the figures
+    torchrun --nproc-per-node 2 scripts/train_words.py  # the same by two processes, each with its own batches
+    python scripts/train_words.py --resume CHECKPOINT --scale 0.2  # go on: a fifth of the steps at half the rate
+    python scripts/train_words.py --evaluate            # only the figures
 
 The result is in Whisper's own format: `whisper.load_model('tiktok_mm/assets/whisper-words.pt')`.
 
@@ -104,7 +105,7 @@ def through_aac(audio, kilobits):
         out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     file.seek(0)
-    with av.open(file) as box: heard = [f.to_ndarray()[0] for f in box.decode(audio=0)]
+    with av.open(file) as box: heard = [f.to_ndarray()[0] for f in box.decode(audio=0)][1:]  # the first frame is the encoder's delay
     return np.pad(np.concatenate(heard), (0, len(audio)))[:len(audio)]
 
 
@@ -185,13 +186,24 @@ def frame_words(sentences, n):
     return heard
 
 
+def layout(rng, seconds):
+    "(a clip's length, when it begins in the 30 s window) for an example of `seconds`, both in seconds"
+    if seconds == WINDOW: return rng.choice([rng.uniform(4, WINDOW), WINDOW, rng.uniform(WINDOW, 45)]), 0
+    if rng.random() < 0.1: return 1.3*seconds, WINDOW - seconds
+    return seconds, STEP*rng.integers((WINDOW - seconds)/STEP)*(rng.random() > 0.2)
+
+
 def example(rng, seconds, most, share, pool, voices):
-    "A log-mel window (80, 100*seconds), its transcript's rows, where each is heard, and each position's word and place"
-    length = rng.choice([rng.uniform(4, WINDOW), WINDOW, rng.uniform(WINDOW, 45)]) if seconds == WINDOW else seconds
+    """One part, `seconds` long, of a 30 s window
+
+    Its log-mel (80, 100*seconds), its transcript's rows, when each is heard, each position's word and place and the first position
+    """
+    length, offset = layout(rng, seconds)
     audio, sentences = speech(rng, length, sentence_lengths(rng, most), voices)
     audio = mixed(rng, coloured(rng, audio), pool, share) if sentences else wordless(rng, len(audio), pool)
     mel = whisper.pad_or_trim(log_mel_spectrogram(audio.astype(np.float32)), round(100*seconds))
-    return mel, *transcript(sentences), frame_words(sentences, round(seconds/STEP))
+    later = [[(word, start + offset, end + offset) for word, start, end in s] for s in sentences]
+    return mel, *transcript(later), frame_words(sentences, round(seconds/STEP)), round(offset/STEP)
 
 
 def soft_targets(rows, length):
@@ -210,14 +222,16 @@ def batch(rng, size, seconds, *args):
     """`size` examples as tensors
 
     The mel, the rows put in, the probabilities of the rows to come, where those are heard (size, length, positions)
-    and each position's word and place (size, 2, positions)
+    each position's word and place (size, 2, positions) and the first position (size)
     """
-    mels, rows, spans, heard = zip(*(example(rng, seconds, *args) for _ in range(size)))
-    length, at = max(map(len, rows)) - 1, torch.arange(round(seconds/STEP))*STEP
+    mels, rows, spans, heard, first = zip(*(example(rng, seconds, *args) for _ in range(size)))
+    length, first = max(map(len, rows)) - 1, torch.tensor(first)
+    at = STEP*(first[:, None, None] + torch.arange(round(seconds/STEP)))
     put = torch.tensor([[*r[:-1], *[EOT]*(length + 1 - len(r))] for r in rows])
     targets = torch.tensor(np.stack([soft_targets(r, length) for r in rows]))
     where = torch.tensor([[*s[1:], *[NOWHERE]*(length + 1 - len(s))] for s in spans])[..., None]
-    return torch.stack(mels), put, targets, (at >= where[:, :, 0]) & (at < where[:, :, 1]), torch.tensor(np.stack(heard))
+    where = (at >= where[:, :, 0]) & (at < where[:, :, 1])
+    return torch.stack(mels), put, targets, where, torch.tensor(np.stack(heard)), first
 
 
 # --- training -----------------------------------------------------------------------------------------------
@@ -257,41 +271,44 @@ class Trainee(nn.Module):
         nn.init.normal_(decoder.token_embedding.weight, std=0.15)
         decoder.token_embedding.weight.data[ZERO:-1] += 0.2*sinusoids(DIMS.n_audio_ctx + 1, DIMS.n_text_state)
 
-    def encode(self, mel):
-        "Encoder states (n, positions, state) of windows (n, 80, frames) of any length"
+    def encode(self, mel, first):
+        "Encoder states (n, positions, state) of parts (n, 80, frames) that begin at the positions `first` of their windows"
         encoder = self.whisper.encoder
         x = F.gelu(encoder.conv2(F.gelu(encoder.conv1(mel)))).permute(0, 2, 1)
-        x = x + encoder.positional_embedding[:x.shape[1]]
+        x = x + encoder.positional_embedding[first[:, None] + torch.arange(x.shape[1])]
         for block in encoder.blocks: x = block(x)
         return encoder.ln_post(x)
 
-    def forward(self, mel, put):
+    def forward(self, mel, put, first):
         """What is made of log-mel windows and rows
 
         The logits of the next rows (n, length, rows) and of each position's word and place (n, positions, words + places),
         and how the decoder looks at the positions (n, blocks*heads, length, positions), before the softmax
         """
         self.asked.clear()
-        heard = self.encode(mel)
+        heard = self.encode(mel, first)
         logits = self.whisper.decoder(put, heard) + self.shared
         heads = [x.unflatten(-1, (DIMS.n_text_head, -1)).transpose(1, 2) for x in self.asked]
         looks = [q@k.mT/q.shape[-1]**0.5 for q, k in zip(heads[::2], heads[1::2])]
         return logits, self.head(heard), torch.cat(looks, 1)
 
     def save(self, path):
-        "Write Whisper's own format: every unused token gets the last row, half precision"
+        "Write Whisper's own format in half precision, every unused token with the last row; the head only serves `load`"
         weights = {k: v.half() for k, v in self.whisper.state_dict().items()}
         rows = weights['decoder.token_embedding.weight']
         full = rows[-1].repeat(DIMS.n_vocab, 1)
         full[USED] = rows[:-1]
-        torch.save({'dims': asdict(DIMS), 'model_state_dict': {**weights, 'decoder.token_embedding.weight': full}}, path)
+        weights['decoder.token_embedding.weight'] = full
+        torch.save({'dims': asdict(DIMS), 'model_state_dict': weights, 'head': self.head.state_dict()}, path)
 
     def load(self, path):
         "Take the weights of a checkpoint that `save` wrote"
-        weights = torch.load(path, weights_only=True)['model_state_dict']
+        saved = torch.load(path, weights_only=True)
+        weights = saved['model_state_dict']
         full = weights['decoder.token_embedding.weight']
         weights['decoder.token_embedding.weight'] = full[[*USED, 0]]
         self.whisper.load_state_dict(weights)
+        self.head.load_state_dict(saved['head'])
 
 
 class Muon(torch.optim.Optimizer):
@@ -324,7 +341,7 @@ def orthogonal(x):
 
 
 STAGES = (  # seconds of the window, most words in it, share of backgrounds, examples per batch, steps
-    (3, 5, 0.3, 10, 400), (6, 9, 0.4, 6, 400), (12, 12, 0.5, 4, 300), (30, 20, 0.5, 3, 250))
+    (3, 5, 0.2, 10, 2500), (8, 10, 0.4, 6, 2500), (30, 20, 0.5, 3, 1000))
 
 
 def off_target(looks, where):
@@ -334,9 +351,9 @@ def off_target(looks, where):
     return -there[where.any(-1).expand_as(there)].mean()
 
 
-def loss_of(model, mel, put, targets, where, heard):
+def loss_of(model, mel, put, targets, where, heard, first):
     "Loss of the transcript and of three helps to learn it, and the shares of words right in the transcript and by position"
-    logits, named, looks = model(mel, put)
+    logits, named, looks = model(mel, put, first)
     words, places = named.transpose(1, 2).split([1 + len(WORDS), 1 + LONGEST], dim=1)
     text = -(targets*logits.log_softmax(-1)).sum()/targets.sum()
     helps = 3*F.cross_entropy(words, heard[:, 0]) + F.cross_entropy(places, heard[:, 1]) + 0.5*off_target(looks, where)
@@ -363,14 +380,14 @@ def average(model):
     nn.utils.vector_to_parameters(grads, [p.grad for p in model.parameters()])
 
 
-def train(stages, path, start=None, seed=0, rate=1):
-    "Train for the steps of `stages` and write `path`; the held-out voice is only listened to for the figures shown"
+def train(path, start=None, seed=0, scale=1, rate=1):
+    "Train for `scale` times the steps of `STAGES` and write `path`; the held-out voice is only listened to for the figures shown"
     torch.manual_seed(seed)
     first = rank() == 0
     rng, model = np.random.default_rng([seed, rank()]), Trainee()
     if start: model.load(start)
     pool, both = backgrounds(rng, 24), optimisers(model)
-    plan = [stage[:4] for stage in stages for _ in range(stage[4])]
+    plan = [stage[:4] for stage in STAGES for _ in range(round(scale*stage[4]))]
     slower = lambda step: rate*min((step + 1)/50, 1, (len(plan) - step)/(0.5*len(plan)))
     schedules = [torch.optim.lr_scheduler.LambdaLR(o, slower) for o in both]
     bar = tqdm(plan, mininterval=10, disable=not first)
@@ -430,10 +447,10 @@ def score(model, clips):
     return 1 - wrong/total, np.array(off or [(np.nan, np.nan)])
 
 
-def evaluate(path, clips=25, seed=1):
+def evaluate(path, clips=12, seed=1):
     "Print what the checkpoint at `path` reads through `whisper.transcribe` on 30 s windows"
     model, rng = whisper.load_model(path, device='cpu'), np.random.default_rng(seed)
-    pool = backgrounds(rng, 12)
+    pool = backgrounds(rng, 12, seconds=60)
     voices = {'held-out': [HELD_OUT_VOICE], 'training': TRAINING_VOICES}
     for name, among in voices.items():
         parts = [score(model, [test_clip(rng, WINDOW, [n], rng.choice(among), pool) for _ in range(clips)]) for n in range(1, 9)]
@@ -450,16 +467,14 @@ def evaluate(path, clips=25, seed=1):
     for kind in ('silence', *pool):
         audio = [wordless(rng, rng.integers(5, 31)*SAMPLE_RATE, pool, kind).astype(np.float32) for _ in range(2*clips)]
         print(f'{kind}: empty text for {np.mean([not transcribe(model, a)["text"].strip() for a in audio]):.0%}')
-    threads, audio = torch.get_num_threads(), several[0][0]
-    torch.set_num_threads(1)
     start = time.perf_counter()
-    for _ in range(5): transcribe(model, audio)
-    print(f'one 30 s window on one thread: {(time.perf_counter() - start)/5:.2f} s')
-    torch.set_num_threads(threads)
+    for audio, _ in several: transcribe(model, audio)
+    print(f'one 30 s window on one thread: {(time.perf_counter() - start)/clips:.2f} s')
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--scale', type=float, default=1, help='share of the steps of STAGES to make')
     parser.add_argument('--resume', type=Path, help='go on with this checkpoint, at half the rate')
     parser.add_argument('--evaluate', action='store_true', help='only print the figures')
     parser.add_argument('--path', type=Path, default=CHECKPOINT)
@@ -467,7 +482,7 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(1)  # with more, each waits for the others, and for other programs
     if dist.is_torchelastic_launched(): dist.init_process_group('gloo')
-    if not args.evaluate: train(STAGES, args.path, args.resume, args.seed, rate=0.5 if args.resume else 1)
+    if not args.evaluate: train(args.path, args.resume, args.seed, args.scale, rate=0.5 if args.resume else 1)
     if rank() == 0: evaluate(args.path)
 
 

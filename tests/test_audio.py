@@ -26,12 +26,13 @@ def write_sound(path, sound: np.ndarray, rate: int = RATE, layout: str = "mono",
 
 
 def assert_ffmpegs(path, tmp_path, ffmpeg):
-    "The samples are those of the ffmpeg command, give or take one step."
+    "The samples are those of the ffmpeg command, give or take one step; its releases differ in the last millisecond, where the encoder's padding is cut off."
     extract_wav(path, tmp_path / "ours.wav")
     subprocess.run([ffmpeg, "-v", "error", "-y", "-i", path, "-vn", "-ac", "1", "-ar", "16000", "-c:a", "pcm_s16le", tmp_path / "theirs.wav"], check=True)
     ours, theirs = (np.round(read_wav(tmp_path / name) * 32768).astype(int) for name in ("ours.wav", "theirs.wav"))
-    assert len(ours) == len(theirs) > 0
-    assert np.abs(ours - theirs).max() <= 1
+    assert abs(len(ours) - len(theirs)) <= 16 < len(ours)
+    end = min(len(ours), len(theirs)) - 32
+    assert np.abs(ours[:end] - theirs[:end]).max() <= 1
 
 
 def test_ffmpegs_samples_on_the_fixture(fixture_corpus, tmp_path, ffmpeg):

@@ -41,13 +41,20 @@ def extract_wav(
 def _resampled(container):
     "The sound of a container in pieces of int16 samples at 16 kHz, mono."
     import av
-    resampler = av.AudioResampler("s16", "mono", RATE)
-    for packet in container.demux(_best_track(container)):
-        try: frames = packet.decode()
+    track, resampler = _best_track(container), av.AudioResampler("s16", "mono", RATE)
+    left = round(track.duration * track.time_base * RATE) if track.duration else 10**12
+    for frame in _decoded(container, track):
+        for piece in resampler.resample(frame):
+            yield piece.to_ndarray()[0, :max(0, left)]
+            left -= piece.samples
+
+def _decoded(container, track):
+    "The frames of a sound track, then None; what cannot be decoded is passed over."
+    import av
+    for packet in container.demux(track):
+        try: yield from packet.decode()
         except av.error.InvalidDataError: continue
-        for frame in frames:
-            for piece in resampler.resample(frame): yield piece.to_ndarray()[0]
-    for piece in resampler.resample(None): yield piece.to_ndarray()[0]
+    yield None
 
 def _best_track(container):
     "The sound track with the most channels, the first of them: the choice of the `ffmpeg` command."
@@ -95,12 +102,15 @@ class RememberingEncoder(torch.nn.Module):
         "(B, mels, 3000) → (B, 1500, width)"
         return torch.cat([self.remember(window)[0] for window in mel])
 
-# %% ../nbs/03_audio.ipynb #606c84bd
-@cache
+# %% ../nbs/03_audio.ipynb #7e28aa40
 def load_whisper(name: str = "words"):
     "A Whisper model whose encoder remembers; loaded once in a process. `UserError` if it cannot be had."
+    return _load(checkpoint_file(name))
+
+@cache
+def _load(name: str):
     import whisper
-    try: model = whisper.load_model(checkpoint_file(name), device="cpu").eval()
+    try: model = whisper.load_model(name, device="cpu").eval()
     except (URLError, OSError) as error: raise UserError(f"Whisper's {name!r} cannot be downloaded ({error}): connect once, or give a path to the checkpoint") from None
     except Exception as error: raise UserError(f"{name} is not a Whisper checkpoint ({type(error).__name__})") from None
     model.encoder = RememberingEncoder(model.encoder)

@@ -48,7 +48,7 @@ def _reason(error: Exception) -> str:
     "What went wrong, in one line; `UserError` if it will go wrong for every video."
     for code, text in _FOR_ALL.items():
         if getattr(error, "errno", None) == code or os.strerror(code) in str(error): raise UserError(f"{text}: make room and run the same command again; nothing that is done is lost")
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return " ".join(str(getattr(error, "strerror", None) or error).split())[:200] or type(error).__name__
 
 def extract_one(task: Task) -> list[dict]: # failures: id, stage, reason
     "Do all stages of one video; what fails is returned."
@@ -134,7 +134,7 @@ def _record(folder: Path, summary: Summary) -> None:
     if summary.failures: write_jsonl(folder/"failures.jsonl", summary.failures)
     else: (folder/"failures.jsonl").unlink(missing_ok=True)
 
-# %% ../nbs/03_extract.ipynb #5f30b5bf
+# %% ../nbs/03_extract.ipynb #2b81980c
 def views_text(views_k: float) -> str:
     "A count of views (thousands) as a person would write it."
     for size, suffix in ((1e6, "B"), (1e3, "M"), (1, "K")):
@@ -159,7 +159,7 @@ def contact_sheet(
     fig.tight_layout(h_pad=0.3, w_pad=0.2)
     return fig
 
-# %% ../nbs/03_extract.ipynb #258a077f
+# %% ../nbs/03_extract.ipynb #7b867ebd
 def _sheet_row(axes, folder: Path, video: pd.Series) -> None:
     "One video of the contact sheet: frames from left to right, then its text."
     clip, heard = load_clip(folder, video.id), load_transcript(folder, video.id)

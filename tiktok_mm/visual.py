@@ -204,7 +204,7 @@ def _rest(path, frame_skip: int, seen: Seen, given: int):
         total = 0
         for total, frame in enumerate(decode_sequential(path, frame_skip, seen), 1):
             if total > given: yield frame
-    except (av.error.FFmpegError, IndexError, OSError) as error: raise UserError(f"{Path(path).name} is not a video that can be read ({str(error).partition(':')[0]})") from None
+    except (av.error.FFmpegError, IndexError, OSError) as error: raise UserError(f"{Path(path).name} is not a video that can be read ({getattr(error, 'strerror', None) or error})") from None
     return max(total, given)
 
 # %% ../nbs/02_visual.ipynb #53a2ec13
