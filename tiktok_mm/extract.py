@@ -167,6 +167,6 @@ def _sheet_row(axes, folder: Path, video: pd.Series) -> None:
         ax.axis("off")
         if n < min(clip.shape[1], len(axes) - 1): ax.imshow(clip[:, n].transpose(1, 2, 0))
     quoted = f"“{heard['text']}”" if heard["text"] else "(no speech)" if heard.get("sound") else "(no sound)"
-    if clip.shape[1] > len(axes) - 1: quoted += f"\n\n+ {clip.shape[1] - len(axes) + 1} frames"
+    more = f"\n\n({clip.shape[1]} frames)" if clip.shape[1] > len(axes) - 1 else ""
     axes[-1].text(0, 0.95, f"{views_text(video.views_k)} views", fontsize=12, weight="bold", va="top", transform=axes[-1].transAxes)
-    axes[-1].text(0, 0.75, textwrap.fill(quoted, 30), fontsize=8.5, va="top", transform=axes[-1].transAxes)
+    axes[-1].text(0, 0.75, textwrap.fill(quoted, 30) + more, fontsize=8.5, va="top", transform=axes[-1].transAxes)

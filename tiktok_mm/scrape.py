@@ -504,7 +504,7 @@ class Stopped(Exception):
 
 class Scraper:
     "One run over a corpus: a browser, and manners."
-    def __init__(self, corpus: Corpus, browser: Browser, config: ScrapeConfig, base_url: str, headed: bool, seed: int, progress: "Progress"):
+    def __init__(self, corpus: Corpus, browser: Browser, config: ScrapeConfig, base_url: str, headed: bool, seed: int, progress):
         self.corpus, self.browser, self.config, self.base_url = corpus, browser, config, base_url
         self.headed, self.seed, self.progress = headed, seed, progress
         self.streak: list[dict] = [] # failures in a row that may be the network's fault and not the videos'
