@@ -18,6 +18,7 @@ if not os.environ.get("CI"): pytest.importorskip("selenium", reason="no selenium
 import psutil
 from replica import FOREVER, Replica
 from replica.chromium import FAST, browser, collect
+from replica.media import clip_plan
 from tiktok_mm.core import read_jsonl
 from tiktok_mm.data import read_corpus
 from tiktok_mm.pages import PageError
@@ -62,7 +63,7 @@ def test_a_corpus_over_all_topics(whole):
     assert Counter(video["topic"] for video in there.values()) == dict.fromkeys(TOPICS, 2)
     for id, video in there.items():
         assert (video["views_raw"], video["views_exact"]) == (str(site.views(id)), True)
-        assert video["audio"] and abs(video["media_duration"] - video["duration"]) <= 1
+        assert video["audio"] == clip_plan(id).sound and abs(video["media_duration"] - video["duration"]) <= 1
         assert (out/video["path"]).read_bytes() == site.clip(id)
     assert any(len(video["topics"]) > 1 for video in corpus.videos.values())
     assert result.picture.read_bytes().startswith(b"\x89PNG") and not (out/".browser").exists()

@@ -39,6 +39,14 @@ def tile(video: dict, layout: str) -> str:
             f'<div data-e2e="challenge-item-desc"><a data-e2e="challenge-item-avatar" href="/@{user}"></a><p data-e2e="challenge-item-username">{user}</p></div></div>')
 
 
+def explore_tiles(videos: list[dict]) -> str:
+    "Tiles as the explore page shows them: marked like views, but what they count are likes."
+    return '<div data-e2e="explore-item-list">' + "".join(
+        f'<div><div data-e2e="explore-item" role="button"><a href="/@{v["author"]["uniqueId"]}/video/{v["id"]}"><img alt="{escape(v["desc"])}">'
+        f'<strong data-e2e="video-views" class="video-count x1">{short(v["stats"]["diggCount"])}</strong></a></div>'
+        f'<div data-e2e="explore-item-desc"><p data-e2e="explore-item-username">{v["author"]["uniqueId"]}</p></div></div>' for v in videos) + "</div>"
+
+
 def short(count: int) -> str:
     "A count as the site writes it."
     for size, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "K")):

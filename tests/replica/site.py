@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlparse
 
 from . import pages
-from .media import make_clip
+from .media import clip_plan, make_clip, make_sound
 
 FOREVER = math.inf
 
@@ -23,7 +23,7 @@ class Replica:
     def __init__(self, topics: dict, per_tag=12, page_size=6, layout="new", variant="xhr", generation="universal", chaos=None, fates=None, robots="User-agent: *\nDisallow: /inapp\n"):
         self.topics, self.page_size, self.layout, self.variant, self.generation = topics, page_size, layout, variant, generation
         self.chaos, self.fates, self.robots = dict(chaos or {}), dict(fates or {}), robots
-        self.lock, self.secret, self.clips, self.log = threading.Lock(), secrets.token_bytes(16), {}, []
+        self.lock, self.secret, self.log = threading.Lock(), secrets.token_bytes(16), []
         tags = [tag for tags in topics.values() for tag in tags]
         own = {tag: [f"7{1_000_000_000_000_000 + t*1000 + i:018}" for i in range(per_tag)] for t, tag in enumerate(tags)}
         self.tags = {tag: own[tag] + own[tags[t - 1]][:2]*(t > 0) for t, tag in enumerate(tags)}       # two of each tag are in the next one's listing too
@@ -46,15 +46,13 @@ class Replica:
             return left > 0
 
     def on(self, name: str) -> bool: return self.chaos.get(name, 0) > 0
-    def seconds(self, id: str) -> int: return 2 + int(id) % 2
+    def seconds(self, id: str) -> int: return round(clip_plan(id).seconds)
     def views(self, id: str) -> int: return int(10 ** (2 + int(hashlib.sha256(id.encode()).hexdigest()[:6], 16) / 2**24 * 5))
     def author(self, id: str) -> str: return f"user.{int(id) % 89}"
 
     def clip(self, id: str) -> bytes:
-        "The mp4 of a video, made once."
-        with self.lock:
-            if id not in self.clips: self.clips[id] = make_clip(id, self.seconds(id), self.fates.get(id) != "audio_only")
-            return self.clips[id]
+        "The mp4 of a video."
+        with self.lock: return (make_sound if self.fates.get(id) == "audio_only" else make_clip)(id)
 
     def sign(self, id: str, expire: int, token: str) -> str: return hmac.new(self.secret, f"{id}:{expire}:{token}".encode(), "sha256").hexdigest()[:32]
 
@@ -67,7 +65,7 @@ class Replica:
         item = {"id": id, "desc": f"Clip {id[-4:]} #{tag} #fyp", "createTime": str(1_700_000_000 + int(id) % 10_000_000), "author": {"id": "1", "uniqueId": self.author(id), "nickname": "N", "verified": False},
                 "authorStats": {"followerCount": int(id) % 100_000}, "music": {"id": "5", "title": "original sound", "authorName": "N"}, "challenges": [{"id": "9", "title": tag}],
                 "textExtra": [{"hashtagName": tag}, {"hashtagName": "fyp"}], "stats": {"playCount": rounded, "diggCount": rounded // 10}, "statsV2": {"playCount": str(views), "diggCount": str(views // 10)},
-                "video": {"duration": self.seconds(id), "width": 72, "height": 128, "ratio": "540p", "playAddr": address, "downloadAddr": address + "&watermark=1"}}
+                "video": {"duration": self.seconds(id), "ratio": "540p", "playAddr": address, "downloadAddr": address + "&watermark=1"}}
         fate = self.fates.get(id)
         if fate == "slideshow": item |= {"imagePost": {"images": [{"imageURL": {"urlList": []}, "imageWidth": 1, "imageHeight": 1}]}}
         if fate == "rounded": del item["statsV2"]
@@ -115,6 +113,7 @@ class Handler(BaseHTTPRequestHandler):
             elif parts[0] == "media": self.media(parts[1].removesuffix(".mp4"), query)
             elif url.path == "/api/challenge/detail/": self.send(json.dumps(pages.challenge(query["challengeName"])), "application/json")
             elif url.path == "/api/challenge/item_list/": self.item_list(query["name"], int(query["cursor"]))
+            elif parts[0] == "explore": self.send(pages.page(self.explore()))
             elif parts[0] == "tag": self.tag(parts[1])
             elif len(parts) == 3 and parts[1] == "video": self.video(parts[2])
             else: self.send("not here", status=404)
@@ -139,9 +138,13 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def extra(self) -> str:
-        "What lies over a page without being a wall."
+        "What lies over or beside a page without being a wall."
         overlays = {"captcha_container": '<div id="captcha_container"></div>', "cookie_banner": pages.BANNER, "login_popup": pages.POPUP}
-        return "".join(html for name, html in overlays.items() if self.site.strikes(name))
+        return "".join(html for name, html in overlays.items() if self.site.strikes(name)) + (self.explore() if self.site.on("explore_tiles") else "")
+
+    def explore(self) -> str:
+        "The tiles of all videos with their likes."
+        return pages.explore_tiles([self.site.item(id, self.token) for ids in self.site.tags.values() for id in ids])
 
     def tag(self, tag: str):
         if self.trouble("tag"): return
@@ -150,6 +153,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send(pages.tag_page(tag, videos, self.site.layout, self.site.variant, self.site.page_size, self.extra()))
 
     def item_list(self, tag: str, cursor: int):
+        if self.site.strikes("slow_list"): time.sleep(1)
         if self.trouble("list"): return
         site, ids = self.site, self.site.tags[tag]
         if cursor >= len(ids): return self.send('{"statusCode":0,"cursor":"800","hasMore":false}', "application/json")
@@ -165,6 +169,7 @@ class Handler(BaseHTTPRequestHandler):
         if fate == "removed": return self.send(pages.page(pages.REMOVED))
         if fate == "404": return self.send("not here", status=404)
         status = int(fate) if fate.isdigit() else 0
+        if not status: self.site.clip(id)       # made before the page tells of it, for a download is not waited for as long as a page
         generation = "none" if not status and self.site.strikes("no_json") else self.site.generation
         self.send(pages.video_page(self.site.item(id, self.token), status, generation, self.extra()))
 
