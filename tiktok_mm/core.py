@@ -100,7 +100,8 @@ def _parse_line(path, n: int, line: str, last: bool) -> dict | None:
     "Line `n` of a JSONL file as a record; None for an empty or a cut-off line."
     try: return json.loads(line) if line.strip() else None
     except json.JSONDecodeError as error:
-        if last or not line.rstrip().endswith("}"): return None
+        text = line.rstrip()
+        if last or not text.endswith("}") or error.pos >= len(text) or error.msg.startswith("Unterminated"): return None
         raise UserError(f"{Path(path).name}, line {n}: not JSON ({error.msg})") from None
 
 # %% ../nbs/00_core.ipynb #198cacbf
