@@ -1,5 +1,7 @@
 "Saved pages of every variant, read without a browser."
+import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,35 @@ def test_a_listing_and_its_end():
 def test_a_listing_that_is_none(name, code):
     with pytest.raises(PageError) as error: read_listing(saved(name))
     assert error.value.code == code
+
+
+ODD = 1, "x", 1e999, [], [[1]], {"x": 1}
+
+def changed(value, odd):
+    "`value` with each of its parts, one after the other, replaced by `odd`."
+    yield odd
+    for key, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        for other in changed(part, odd): yield value | {key: other} if isinstance(value, dict) else [*value[:key], other, *value[key + 1:]]
+
+
+@pytest.mark.parametrize("name", ["video", "video_sigi", "video_next", "tag_server"])
+def test_a_page_with_something_odd_in_it_raises_nothing_else(name):
+    before, data, after = re.split(r'(?<=true">|json">)(.*?)(?=</script>)', saved(f"{name}.html"), maxsplit=1, flags=re.DOTALL)
+    for odd in ODD:
+        for value in changed(json.loads(data), odd):
+            page = before + json.dumps(value) + after
+            read_challenge(page)
+            try: item, source, _ = read_video_page(page, VIDEO, ID)
+            except PageError: continue
+            read_video(item, source), media_urls(item)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_listing_with_something_odd_in_it_raises_nothing_else(odd):
+    for value in changed(json.loads(saved("item_list.json")), odd):
+        try: items = read_listing(json.dumps(value)).items
+        except PageError: continue
+        for item in items: read_video(item, "item_list"), media_urls(item)
 
 
 @pytest.mark.parametrize("cut", range(0, 4000, 173))

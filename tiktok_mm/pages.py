@@ -82,10 +82,15 @@ def page_json(tree: ElementTree.Element) -> dict[str, dict]: # script id → its
         if isinstance(data, dict): found[script.get("id")] = data
     return found
 
+# %% ../nbs/00_pages.ipynb #063f14f3
 def _dig(data, *path):
     "The value at `path` in nested dictionaries; None where a step is missing."
     for key in path: data = data.get(key) if isinstance(data, dict) else None
     return data
+
+def _list(data, *path) -> list:
+    "The list at `path`; empty where there is none."
+    return found if isinstance(found := _dig(data, *path), list) else []
 
 # %% ../nbs/00_pages.ipynb #655fd184
 _NOTICES = {"missing_tag": ("Couldn’t find this hashtag", "Couldn't find this hashtag"), "removed": ("Video currently unavailable",),
@@ -117,7 +122,7 @@ def _is_captcha(tree, text: str) -> bool:
 def _number(value) -> int | None:
     "An integer, also from `\"30\"`; None for anything else."
     try: return int(value)
-    except (TypeError, ValueError): return None
+    except (TypeError, ValueError, OverflowError): return None
 
 Number = Annotated[int | None, BeforeValidator(_number)]
 
@@ -207,7 +212,7 @@ class Video(BaseModel):
 def _hashtags(item: Item) -> list[str]:
     "The hashtags of an item in their order: from its structured fields, or else from its caption."
     names = [tag.get("title") for tag in item.challenges] + [tag.get("hashtagName") for tag in item.textExtra]
-    return list(dict.fromkeys(name for name in names if name) or dict.fromkeys(re.findall(r"#(\w+)", item.desc)))
+    return list(dict.fromkeys(name for name in names if name and isinstance(name, str)) or dict.fromkeys(re.findall(r"#(\w+)", item.desc)))
 
 def _posted(item: Item) -> str | None:
     "The time of posting, ISO 8601 in UTC; ids carry it too, in their upper 32 bits."
@@ -258,7 +263,7 @@ def read_video_page(
     if item is None and status not in (None, 0): raise PageError(str(status))
     if item is None and not notice: item, source, found = _shown_item(tree, url, id), "dom", {}
     if item is None: raise PageError(notice or "no_data", notice or "the page holds no data of the video")
-    if id and item.id != id: raise PageError("other_video", f"the page shows {item.id}, not {id}")
+    if id and item.id != id: raise PageError("other_video", f"the page shows another video than {id}")
     if item.imagePost or "/photo/" in urlparse(url).path: raise PageError("slideshow")
     return item, source, found
 
@@ -268,7 +273,7 @@ def _embedded_item(data: dict, id: str | None) -> tuple[int | None, Any]:
     new = _dig(data, SCRIPTS[0], "__DEFAULT_SCOPE__", "webapp.video-detail")
     old = _dig(data, SCRIPTS[2], "props", "pageProps")
     items = _dig(data, SCRIPTS[1], "ItemModule")
-    if items: return None, items.get(id or next(iter(items)))
+    if items and isinstance(items, dict): return None, items.get(id or next(iter(items)))
     detail = new or old
     return _number(_dig(detail, "statusCode")), _dig(detail, "itemInfo", "itemStruct")
 
@@ -286,9 +291,9 @@ def _shown_item(tree, url: str, id: str | None) -> Item | None:
 # %% ../nbs/00_pages.ipynb #9859eb6d
 def media_urls(item: Item) -> list[str]: # best first
     "The signed URLs of an item's mp4, without repeats and without the one that is known to be broken."
-    rates = [url for rate in item.video.bitrateInfo for url in (_dig(rate, "PlayAddr", "UrlList") or [])]
+    rates = [url for rate in item.video.bitrateInfo for url in _list(rate, "PlayAddr", "UrlList")]
     urls = [item.video.playAddr, *rates, item.video.downloadAddr]
-    return list(dict.fromkeys(url for url in urls if url and "/aweme/v1/play" not in url))
+    return list(dict.fromkeys(url for url in urls if url and isinstance(url, str) and "/aweme/v1/play" not in url))
 
 # %% ../nbs/00_pages.ipynb #2eb94562
 class Listing(BaseModel):
@@ -306,7 +311,7 @@ def read_listing(text: str) -> Listing:
     except json.JSONDecodeError: raise PageError("not_json", f"not JSON: {text[:40]!r}") from None
     if _dig(data, "type") == "verify": raise PageError("captcha")
     if (status := _number(_dig(data, "statusCode")) or 0): raise PageError(str(status))
-    entries = [entry for entry in _dig(data, "itemList") or [] if read_item(entry)]
+    entries = [entry for entry in _list(data, "itemList") if read_item(entry)]
     return Listing(items=[read_item(entry) for entry in entries], entries=entries, cursor=str(_dig(data, "cursor") or ""), has_more=bool(_dig(data, "hasMore")))
 
 # %% ../nbs/00_pages.ipynb #b6e318d4
@@ -338,5 +343,5 @@ def read_challenge(text: str) -> dict: # challenge_id, posts; what is not said i
     info = _dig(data, "challengeInfo") or {}
     about = {"challenge_id": _dig(info, "challenge", "id"), "posts": _number(_dig(info, "stats", "videoCount"))}
     heading = None if tree is None else tree.find(".//h2[@data-e2e='challenge-vvcount'][@title='posts']")
-    if about["posts"] is None and heading is not None: about["posts"] = views_of(_text(heading).removesuffix(" posts")).get("views_k", 0) * 1000 or None
+    if about["posts"] is None and heading is not None: about["posts"] = round(views_of(_text(heading).removesuffix(" posts")).get("views_k", 0) * 1000)
     return {key: value for key, value in about.items() if value}
