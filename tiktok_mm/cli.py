@@ -43,7 +43,7 @@ def scrape(
     seed: Annotated[int, typer.Option(help="The same seed draws the same sample.")] = 42,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and do nothing.")] = False,
     refresh: Annotated[Path | None, typer.Option(help="Take another snapshot of the counts of this corpus.", show_default=False)] = None,
-    purge: Annotated[list[str] | None, typer.Option(help="Remove this video from everywhere in --out; may be repeated.", show_default=False)] = None,
+    purge: Annotated[list[str] | None, typer.Option(help="Remove this video from everywhere in --out; several as ID1,ID2 or by repeating the option.", show_default=False)] = None,
     anonymise: Annotated[Path | None, typer.Option(help="Export --out without names into this new folder.", show_default=False)] = None,
     self_check: Annotated[bool, typer.Option("--self-check", help="Say which assumptions about the site's pages still hold.")] = False,
     headed: Annotated[bool, typer.Option("--headed", help="Show the browser, and wait for the person at a captcha or login.")] = False,
@@ -57,7 +57,7 @@ def scrape(
     from tiktok_mm import scrape as s
     config = s.ScrapeConfig(delay=delay, per_tag=per_tag)
     if dry_run: return typer.echo(s.plan(topics, n, config).to_string())
-    if purge: return typer.echo("\n".join(f"{id}: removed from {count} places" for id, count in s.purge(out, purge).items()))
+    if purge: return typer.echo("\n".join(f"{id}: removed from {count} files" for id, count in s.purge(out, ",".join(purge).split(",")).items()))
     if anonymise: return typer.echo(f"{s.anonymise(out, anonymise)} videos exported to {anonymise}")
     if self_check: return _report_check(s.self_check(base_url, headed=headed, config=config))
     result = s.refresh(refresh, headed, config, not _progress()) if refresh else s.scrape(out, topics, n, seed, base_url, headed, config, not _progress())

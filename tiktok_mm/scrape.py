@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SITE', 'TOPICS', 'SITE_HOSTS', 'FLAGS', 'SOURCES', 'read_topics', 'quotas', 'random_number', 'draw_order', 'Corpus',
-           'locked', 'write_raw', 'read_raw', 'allowed_host', 'site_opener', 'ScrapeConfig', 'fetch_media',
-           'verify_media', 'chromium_flags', 'Browser', 'Batch', 'read_batch', 'tag_batches', 'Stopped', 'Scraper',
-           'merge_records', 'summary', 'views_figure', 'Progress', 'Result', 'plan', 'scrape', 'refresh', 'history',
-           'purge', 'anonymise', 'self_check']
+           'locked', 'write_raw', 'read_raw', 'allowed_host', 'site_opener', 'ScrapeConfig', 'Robots', 'read_robots',
+           'fetch_media', 'verify_media', 'chromium_flags', 'Browser', 'Batch', 'read_batch', 'tag_batches', 'Stopped',
+           'Scraper', 'merge_records', 'summary', 'views_figure', 'Progress', 'Result', 'plan', 'scrape', 'refresh',
+           'history', 'purge', 'anonymise', 'self_check']
 
 # %% ../nbs/00_scrape.ipynb #dcac89b6
 import csv, gzip, hashlib, json, os, platform, random, re, shutil, time
@@ -18,17 +18,16 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from http.client import HTTPException
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from urllib.error import HTTPError
-from urllib.parse import parse_qs, quote, urlparse
+from urllib.parse import parse_qs, quote, unquote, urlparse
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
-from urllib.robotparser import RobotFileParser
 
 import pandas as pd
 from fastcore.basics import patch
 
 from . import __version__
-from .core import UserError, append_jsonl, fold_events, read_jsonl, safe_id, save_figure, whole_file, write_jsonl
+from .core import UserError, append_jsonl, fold_events, read_jsonl, safe_id, save_figure, whole_file, write_json, write_jsonl
 from .pages import (WALLS, Item, PageError, media_urls, page_notice, parse_html, read_challenge, read_item, read_listing, read_tiles, read_video,
                              read_video_page, tile_item, video_url, views_of)
 
@@ -66,10 +65,14 @@ def _sound_topics(topics: dict[str, list[str]]) -> dict[str, list[str]]:
     return {topic: list(dict.fromkeys(tags)) for topic, tags in topics.items()}
 
 # %% ../nbs/00_scrape.ipynb #1abb4577
+def _read_csv(path: Path) -> list[dict]:
+    "The rows of a CSV file."
+    with path.open(encoding="utf-8-sig", newline="") as file: return list(csv.DictReader(file))
+
 def _topics_from_csv(path: Path) -> dict[str, list[str]]:
     "The table of topics in a CSV file."
     if not path.is_file(): raise UserError(f"no file {path}")
-    with path.open(encoding="utf-8-sig", newline="") as file: rows = list(csv.DictReader(file))
+    rows = _read_csv(path)
     if not rows or not {"topic", "hashtag"} <= rows[0].keys(): raise UserError(f"{path.name} needs the columns topic and hashtag")
     topics: dict[str, list[str]] = {}
     for row in rows: topics.setdefault(row["topic"].strip(), []).append(row["hashtag"].strip().lstrip("#"))
@@ -141,23 +144,35 @@ def read_raw(path: Path) -> dict:
 # %% ../nbs/00_scrape.ipynb #fc17c503
 SITE_HOSTS = "tiktok.com", "tiktokcdn.com", "tiktokcdn-us.com", "tiktokcdn-eu.com", "tiktokv.com", "tiktokv.us", "tiktokv.eu", "ttwstatic.com", "byteoversea.com"
 
+def _host(url: str) -> str:
+    "The host of `url`; empty if it has none."
+    try: return (urlparse(url).hostname or "").rstrip(".")
+    except ValueError: return ""
+
 def allowed_host(
     url: str, # where a request wants to go
     base_url: str = SITE, # the site; anything but TikTok is exactly one host
 ) -> bool:
     "Whether `url` is the site's: TikTok and its media hosts over https, or the one host of another `base_url`."
-    base, target = urlparse(base_url), urlparse(url)
-    host = (target.hostname or "").rstrip(".")
-    if base.hostname != urlparse(SITE).hostname: return target.scheme == base.scheme and host == base.hostname
-    return target.scheme == "https" and any(host == name or host.endswith("." + name) for name in SITE_HOSTS)
+    base, scheme, host = urlparse(base_url), url.partition(":")[0].lower(), _host(url)
+    if base.hostname != urlparse(SITE).hostname: return scheme == base.scheme and host == base.hostname
+    return scheme == "https" and any(host == name or host.endswith("." + name) for name in SITE_HOSTS)
 
 # %% ../nbs/00_scrape.ipynb #a76fb77d
 class _SiteOnly(HTTPRedirectHandler):
-    "Follows a redirect only to where the request itself could have gone."
+    "Follows a redirect only to where the request itself could have gone; cookies do not go along to another host."
     def __init__(self, base_url: str): self.base_url = base_url
     def redirect_request(self, req, fp, code, msg, headers, newurl):
-        if not allowed_host(newurl, self.base_url): raise PageError("foreign_host", f"sent on to {urlparse(newurl).hostname}, which is not the site's")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        if not allowed_host(newurl, self.base_url): raise PageError("foreign_host", f"sent on to {_host(newurl)}, which is not the site's")
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if request and _host(newurl) != _host(req.full_url): request.remove_header("Cookie")
+        return request
+
+# %% ../nbs/00_scrape.ipynb #a700c023
+def _site(base_url: str) -> str:
+    "`base_url` without a slash at its end; `UserError` if it is no address."
+    if urlparse(base_url).scheme in ("http", "https") and _host(base_url): return base_url.rstrip("/")
+    raise UserError(f"{base_url!r} is not the address of a site: use one such as {SITE}")
 
 def site_opener(base_url: str) -> OpenerDirector:
     "An opener that stays on the site; no proxy stands between a machine and itself."
@@ -179,6 +194,37 @@ class ScrapeConfig:
     max_mb: float = 300.0       # no file is larger
     person_wait: float = 900.0  # `headed`: wait so long for the person
 
+# %% ../nbs/00_scrape.ipynb #59d81959
+@dataclass(frozen=True)
+class Robots:
+    "What robots.txt asks of everybody, read as RFC 9309 says: `*` and `$` are patterns, the longest rule that fits holds."
+    rules: tuple[tuple[str, bool], ...] = () # (pattern, whether it is allowed)
+    delay: float = 0.0 # at least so many seconds between two pages
+    def allows(self, url: str) -> bool:
+        "Whether the page at `url` may be read."
+        parts = urlparse(url)
+        path = unquote(parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return max(((len(rule), allowed) for rule, allowed in self.rules if _fits(rule, path)), default=(0, True))[1]
+
+def _fits(rule: str, path: str) -> bool:
+    "Whether the pattern of a rule fits the beginning of `path`, or with `$` the whole of it."
+    pattern = re.escape(unquote(rule.removesuffix("$"))).replace(r"\*", ".*")
+    return bool((re.fullmatch if rule.endswith("$") else re.match)(pattern, path))
+
+# %% ../nbs/00_scrape.ipynb #a2a1365d
+def read_robots(text: str) -> Robots:
+    "The part of a robots.txt that is meant for everybody."
+    rules, delay, naming, ours = [], 0.0, False, False
+    for line in text.splitlines():
+        key, value = (part.strip() for part in line.partition("#")[0].partition(":")[::2])
+        key = key.lower()
+        if key == "user-agent": naming, ours = True, value == "*" or naming and ours
+        elif key in ("allow", "disallow", "crawl-delay"):
+            naming = False
+            if ours and value and key != "crawl-delay": rules.append((value, key == "allow"))
+            elif ours and re.fullmatch(r"\d+(\.\d+)?", value): delay = max(delay, float(value))
+    return Robots(tuple(rules), delay)
+
 # %% ../nbs/00_scrape.ipynb #7832e515
 def fetch_media(
     url: str, # a signed URL
@@ -188,7 +234,7 @@ def fetch_media(
     config: ScrapeConfig = ScrapeConfig(),
 ) -> None:
     "Download `url` to `path`, going on where an earlier try broke off; `PageError` if it is not all there."
-    if not allowed_host(url, base_url): raise PageError("foreign_host", f"{urlparse(url).hostname} is not the site's")
+    if not allowed_host(url, base_url): raise PageError("foreign_host", f"{_host(url) or url[:60]} is not the site's")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = next(path.parent.glob(f"{path.name}.*.part"), None)
     have = part.stat().st_size if part else 0
@@ -196,7 +242,7 @@ def fetch_media(
     try:
         with site_opener(base_url).open(request, timeout=min(30, config.media_timeout)) as answer: part = _receive(answer, path, part, config)
     except HTTPError as error: _refused(error, part, have)
-    except (OSError, HTTPException) as error: raise PageError("network", str(error)) from None
+    except (OSError, HTTPException, ValueError) as error: raise PageError("network", str(error)) from None
     _finish(part, path)
 
 # %% ../nbs/00_scrape.ipynb #d7f862ca
@@ -220,8 +266,9 @@ def _receive(answer, path: Path, part: Path | None, config: ScrapeConfig) -> Pat
 # %% ../nbs/00_scrape.ipynb #f7539ab3
 def _refused(error: HTTPError, part: Path | None, have: int) -> None:
     "A refusal is a `PageError`, unless it says that nothing is missing any more."
-    if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}": return
-    if error.code == 416: part.unlink()
+    if error.code == 416 and part:
+        if error.headers.get("Content-Range") == f"bytes */{have}": return
+        part.unlink()
     raise PageError(str(error.code), f"the media server answered {error.code}") from None
 
 # %% ../nbs/00_scrape.ipynb #b9cf5d11
@@ -346,6 +393,7 @@ def open(self: Browser, url: str) -> None:
     "Go to `url`; `PageError` for a server error or a connection that fails."
     with _page_errors(self):
         self.responses()
+        self._asked.clear()       # what the last page asked for is not this one's
         self.status = None
         self.driver.get(url)
         self.ready = self.responses()
@@ -412,8 +460,8 @@ def scroll(self: Browser) -> None:
 def headers(self: Browser, url: str) -> dict[str, str]:
     "What makes a download of `url` part of this browser's session; cookies go to the site's own domain only."
     headers = {"User-Agent": self.user_agent, "Referer": self.base_url + "/"}
-    domain = ".".join(urlparse(self.base_url).hostname.split(".")[-2:])
-    if not f".{urlparse(url).hostname}".endswith(f".{domain}"): return headers
+    domain = ".".join(_host(self.base_url).split(".")[-2:])
+    if not f".{_host(url)}".endswith(f".{domain}"): return headers
     with _page_errors(self): cookies = self.driver.get_cookies()
     return headers | {"Cookie": "; ".join(f"{cookie['name']}={cookie['value']}" for cookie in cookies)}
 
@@ -459,7 +507,7 @@ def tag_batches(
         if not batches: return
         if not page: batches += _about_tag(browser, len(batches), about)
         for batch in batches:
-            page, new = page + 1, {entry["id"] for entry in batch.entries} - known
+            page, new = page + 1, {str(entry["id"]) for entry in batch.entries} - known
             known |= new
             repeats = 0 if new else repeats + 1
             yield batch
@@ -509,30 +557,27 @@ class Scraper:
         self.headed, self.seed, self.progress = headed, seed, progress
         self.streak: list[dict] = [] # failures in a row that may be the network's fault and not the videos'
         self.gone = 0 # facts in a row that say: not to be had
-        self.robots = self.read_robots()
-        self.delay = max(config.delay, float(self.robots.crawl_delay("*") or 0))
+        self.robots = self.fetch_robots()
 
 # %% ../nbs/00_scrape.ipynb #fc50fcca
 @patch
-def read_robots(self: Scraper) -> RobotFileParser:
+def fetch_robots(self: Scraper) -> Robots:
     "The site's robots.txt; if there is none everything is allowed, if it cannot be read nothing is."
-    robots = RobotFileParser()
+    request = Request(self.base_url + "/robots.txt", headers={"User-Agent": self.browser.user_agent})
     try:
-        request = Request(self.base_url + "/robots.txt", headers={"User-Agent": self.browser.user_agent})
-        with site_opener(self.base_url).open(request, timeout=self.config.page_timeout) as answer: robots.parse(answer.read(500_000).decode("utf-8", "replace").splitlines())
-    except (HTTPError, OSError, HTTPException, PageError) as error:
-        if getattr(error, "code", None) not in (404, 410): raise Stopped(f"robots.txt of {self.base_url} cannot be read ({error}): nothing else was; try again later") from None
-        robots.parse([])
-    return robots
+        with site_opener(self.base_url).open(request, timeout=self.config.page_timeout) as answer: return read_robots(answer.read(500_000).decode("utf-8-sig", "replace"))
+    except (OSError, HTTPException, PageError) as error:
+        if getattr(error, "code", None) in (404, 410): return Robots()
+        raise Stopped(f"robots.txt of {self.base_url} cannot be read ({error}): nothing else was; try again later") from None
 
 # %% ../nbs/00_scrape.ipynb #c725a1f6
 @patch
 def visit(self: Scraper, url: str, read: Callable): # what `read` returns
     "Open `url` and `read` it; waits before, tries again where that may help, stops at walls."
-    if not self.robots.can_fetch("*", url): raise PageError("robots")
+    if not self.robots.allows(url): raise PageError("robots")
     failures, walls = 0, 0
     while True:
-        time.sleep(self.delay * random.uniform(0.5, 1.5))
+        time.sleep(max(self.robots.delay, self.config.delay * random.uniform(0.5, 1.5)))
         try:
             self.browser.open(url)
             return read()
@@ -556,7 +601,8 @@ def wall(self: Scraper, error: PageError, url: str, count: int) -> int: # `count
     until = time.monotonic() + self.config.person_wait
     while count <= 3 and time.monotonic() < until:
         time.sleep(min(1.0, self.config.person_wait / 10))
-        if page_notice(parse_html(self.browser.html()), self.browser.url()) not in WALLS: return count
+        with suppress(PageError):       # the page may be on its way to another one
+            if page_notice(parse_html(self.browser.html()), self.browser.url()) not in WALLS: return count
     raise Stopped(f"{what}. It is still there: try again later")
 
 # %% ../nbs/00_scrape.ipynb #beb83e3e
@@ -567,9 +613,15 @@ def failed(self: Scraper, error: PageError, **event) -> None:
         self.corpus.add(**event, reason=str(error))
         self.gone += 1
     else: self.streak.append({**event, "reason": str(error)})
-    if len(self.streak) >= self.config.breaker or self.gone >= 4*self.config.breaker:
-        raise Stopped(f"{max(len(self.streak), self.gone)} failures in a row, the last: {error}. Stopped to leave the site alone; run the same command later to go on")
+    self.breaker(error)
 
+@patch
+def breaker(self: Scraper, error: PageError) -> None:
+    "Stop where too many things in a row failed, the last of them with `error`."
+    if len(self.streak) < self.config.breaker and self.gone < 4*self.config.breaker: return
+    raise Stopped(f"{max(len(self.streak), self.gone)} failures in a row, the last: {error}. Stopped to leave the site alone; run the same command later to go on")
+
+# %% ../nbs/00_scrape.ipynb #994a55a2
 @patch
 def worked(self: Scraper) -> None:
     "Note that the site answers as it should: the failures before this were about the videos."
@@ -667,12 +719,20 @@ def collect_topic(self: Scraper, topic: str, quota: int) -> None:
     "Collect the sample of a topic, with a replacement for each video that fails."
     done, lost = 0, []
     for place, id in enumerate(self.frame(topic), 1):
-        if done == quota: break
+        if done == quota:
+            self.release(id)
+            continue
         self.sample(topic, id, place, lost.pop(0) if place > quota and lost else None)
         if not self.corpus.videos[id]["state"].startswith(("verified", "failed")): self.collect(id)
         if self.corpus.videos[id]["state"] == "verified": done += 1
         else: lost.append(id)
         self.progress.show(topic, self.corpus)
+
+# %% ../nbs/00_scrape.ipynb #cbad1479
+@patch
+def release(self: Scraper, id: str) -> None:
+    "Put a video back that was drawn for one that could be had after all, when a stopped run went on."
+    if self.corpus.videos[id]["state"] in ("sampled", "meta", "media"): self.corpus.add(id=id, state="discovered", draw=None, inclusion_probability=None, replaces=None)
 
 # %% ../nbs/00_scrape.ipynb #7a6c5e1e
 SOURCES = "item_list", "page", "dom"
@@ -687,7 +747,7 @@ def merge_records(
         video = read_video(item, source, site).model_dump()
         video |= views_of(getattr(item, "views_raw", None)) if video["views_raw"] is None else {}
         counts.append({key: video.pop(key) for key in ("source", "views_raw", "views_k", "views_exact")})
-        record |= {key: value for key, value in video.items() if value not in (None, "", []) and not record.get(key)}
+        record |= {key: value for key, value in video.items() if value not in (None, "", []) and key not in record}
     counts = sorted((c for c in counts if c["views_raw"] is not None), key=lambda c: not c["views_exact"])
     if not counts: raise PageError("no_views")
     return record | counts[0] | {"url": video_url(site, record.get("author", ""), record["id"])}
@@ -710,11 +770,10 @@ def collect(self: Scraper, id: str) -> None:
     try:
         listed = self.listed(id)
         if listed and listed[1].imagePost: raise PageError("slideshow")
-        if not self.recover(id):
-            url = video_url(self.base_url, listed[1].author.uniqueId if listed else "", id)
-            self.visit(url, lambda: self.take(id, listed))
-        self.worked()
-    except PageError as error: self.failed(error, id=id, state=f"failed:{error.code}")
+        if self.recover(id): return
+        self.visit(video_url(self.base_url, listed[1].author.uniqueId if listed else "", id), lambda: self.take(id, listed))
+    except PageError as error: return self.failed(error, id=id, state=f"failed:{error.code}")
+    self.worked()
 
 # %% ../nbs/00_scrape.ipynb #6f38eecd
 @patch
@@ -750,6 +809,7 @@ def media_path(self: Scraper, id: str) -> Path:
     "Where the file of a video is."
     return self.corpus.path/"videos"/f"{safe_id(id)}.mp4"
 
+# %% ../nbs/00_scrape.ipynb #d37f183e
 @patch
 def verify(self: Scraper, id: str, watermark: bool = False) -> None:
     "Record the file of a video and verify it; a file that is no good is removed."
@@ -758,8 +818,8 @@ def verify(self: Scraper, id: str, watermark: bool = False) -> None:
     except PageError:
         path.unlink()
         raise
-    if video["state"] != "media":
-        with open(path, "rb") as file: digest = hashlib.file_digest(file, "sha256").hexdigest()
+    with open(path, "rb") as file: digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if video.get("sha256") != digest: # not the file that was recorded before a kill
         self.corpus.add(id=id, state="media", path=f"videos/{path.name}", bytes=path.stat().st_size, sha256=digest, **{"watermark": True} if watermark else {})
     self.corpus.add(id=id, state="verified", **facts)
 
@@ -812,7 +872,7 @@ class Progress:
         self.tasks = {topic: self.live.add_task(topic, total=n, note="") for topic, n in quota.items()}
     def __enter__(self): self.live.start(); return self
     def __exit__(self, *error): self.live.stop()
-    def say(self, text: str) -> None: self.live.console.print(text, highlight=False)
+    def say(self, text: str) -> None: self.live.console.print(text, highlight=False, markup=False, soft_wrap=True)
     def show(self, topic: str, corpus: Corpus) -> None:
         "Bring the line of a topic up to date."
         states = Counter(v["state"].partition(":")[0] for v in corpus.videos.values() if v.get("topic") == topic)
@@ -833,17 +893,17 @@ class Result:
 # %% ../nbs/00_scrape.ipynb #eb468836
 @patch
 def same_design(self: Corpus, **design) -> None:
-    "Refuse to go on with another design than the one that this corpus was begun with."
+    "Refuse to go on with another design than the one that this corpus was begun with; the order of the topics is part of it."
     if not (runs := self.told("run")): return
     for key, value in design.items():
-        if runs[0].get(key) != value: raise UserError(f"{self.path} was begun with {key}={runs[0].get(key)!r}: use that, or another folder")
+        if json.dumps(runs[0].get(key)) != json.dumps(value): raise UserError(f"{self.path} was begun with {key}={runs[0].get(key)!r}: use that, or another folder")
 
 # %% ../nbs/00_scrape.ipynb #80e5df06
 def plan(
     topics: str | Path | dict = "all", # see `read_topics`
     n: int = 1100, # videos
     config: ScrapeConfig = ScrapeConfig(),
-) -> pd.DataFrame: # columns: hashtags, quota, pages at most, minutes at most
+) -> pd.DataFrame: # columns: hashtags, quota, listing pages, minutes
     "What a run would do, without doing it; the pages and the time are upper bounds without downloads."
     topics = read_topics(topics)
     rows = {}
@@ -893,7 +953,7 @@ def scrape(
     browser: Browser | None = None, # use this one
 ) -> Result:
     "Collect `n` public videos into the corpus folder `out`."
-    out, topics, base_url = Path(out), read_topics(topics), base_url.rstrip("/")
+    out, topics, base_url = Path(out), read_topics(topics), _site(base_url)
     quota, design = quotas(topics, n), {"topics": topics, "n": n, "seed": seed, "base_url": base_url, "per_tag": config.per_tag}
     with locked(out):
         corpus, stopped = Corpus(out), None
@@ -946,11 +1006,12 @@ def snapshot(self: Scraper, video: dict) -> None:
         item, source, _ = self.visit(video["url"], read)
         counts = read_video(item, source).model_dump(include={"views_raw", "views_k", "views_exact", "likes", "comments", "shares", "saves", "source"})
         line |= {key: value for key, value in counts.items() if value is not None}
-        self.streak.clear()
+        self.streak, self.gone = [], 0
     except PageError as error:
         line |= {"code": error.code}
         if error.kind == "retry": self.streak.append(line)
-        if len(self.streak) >= self.config.breaker: raise Stopped(f"{len(self.streak)} failures in a row, the last: {error}. Run the same command later") from None
+        else: self.gone += 1
+        self.breaker(error)
     append_jsonl(self.corpus.path/"snapshots.jsonl", line | {"at": _now()})
 
 # %% ../nbs/00_scrape.ipynb #d926866d
@@ -967,45 +1028,59 @@ def history(
     return table.sort_values(["id", "at"], kind="stable", ignore_index=True)
 
 # %% ../nbs/00_scrape.ipynb #5f2f8dbd
+def _video_id(id: str) -> str:
+    "`id`, if it is one that the site gives: nothing else may be looked for in files and their names."
+    if not re.fullmatch(r"[0-9]{5,25}", safe_id(id)): raise UserError(f"{id!r} is not the id of a video: 5 to 25 digits, the end of its address")
+    return safe_id(id)
+
+# %% ../nbs/00_scrape.ipynb #20cde451
 def purge(
     corpus: str | Path, # a corpus folder
     ids: Iterable[str], # the videos to remove
-) -> dict[str, int]: # id → how many files and lines it was removed from
-    "Remove videos from everywhere in a corpus."
+) -> dict[str, int]: # id → how many files it was removed from
+    "Remove videos from everywhere in a corpus; that they were is noted first, so that a purge that was killed can be run again."
     folder, removed = Path(corpus), {}
-    ids = [safe_id(id) for id in ids]
+    ids = list(dict.fromkeys(map(_video_id, ids)))
     if not (folder/"manifest.jsonl").exists(): raise UserError(f"no manifest.jsonl in {folder}")
     with locked(folder):
-        for id in ids: removed[id] = _purge_lines(folder, id) + _purge_files(folder, id) + _purge_listings(folder, id)
-        for id in (id for id in ids if removed[id]): Corpus(folder).add(event="purged", key=_key(id))
+        for id in ids:
+            book = Corpus(folder)
+            if _key(id) not in [event["key"] for event in book.told("purged")]: book.add(event="purged", key=_key(id))
+            removed[id] = _purge_files(folder, id) + _purge_texts(folder, id)
     if missing := [id for id in ids if not removed[id]]: raise UserError(f"no trace of {', '.join(missing)} in {folder}")
     return removed
 
-# %% ../nbs/00_scrape.ipynb #d5f87f8a
-def _purge_lines(folder: Path, id: str) -> int:
-    "Remove a video's lines from every JSONL file, and those of a run that name it; whom another one replaced is forgotten."
-    count = 0
-    for path in folder.rglob("*.jsonl"):
-        records = read_jsonl(path)
-        kept = [r | {"replaces": None} if r.get("replaces") == id else r for r in records if r.get("id") != id and ("id" in r or id not in json.dumps(r))]
-        if kept != records: write_jsonl(path, kept)
-        count += len(records) - len(kept)
-    return count
+# %% ../nbs/00_scrape.ipynb #d3319393
+def _without(value, id: str):
+    "JSON, or the rows of a table, without a video: without its records, its places in lists, and its number in texts."
+    tells = lambda v: v == id or isinstance(v, dict) and str(v.get("id")) == id
+    if isinstance(value, dict): return {key: _without(v, id) for key, v in value.items() if key != id}
+    if isinstance(value, list): return [_without(v, id) for v in value if not tells(v)]
+    if value == id: return None
+    return re.sub(rf"(?<!\d){id}(?!\d)", "…", value) if isinstance(value, str) else value
+
+def _write_csv(path: Path, rows: list[dict]) -> None:
+    "Write `rows` as a CSV file, whole or not at all."
+    with whole_file(path) as part: pd.DataFrame(rows).to_csv(part, index=False)
+
+_TEXTS = {".jsonl": (read_jsonl, write_jsonl), ".json": (lambda path: json.loads(path.read_text(encoding="utf-8")), write_json), ".gz": (read_raw, write_raw), ".csv": (_read_csv, _write_csv)}
 
 # %% ../nbs/00_scrape.ipynb #0e21e51d
 def _purge_files(folder: Path, id: str) -> int:
-    "Remove the files that are named after a video (raw JSON, media, features), and the pictures that may show it."
+    "Remove the files that are named after a video (raw JSON, media, features), the pictures that may show it, and what killed runs left."
+    shutil.rmtree(folder/".browser", ignore_errors=True)
     paths = [path for path in folder.rglob(f"{id}.*") if path.is_file()]
-    for path in [*paths, folder/"views_by_topic.png", folder/"contact_sheet.png", *folder.glob("screenshots/*.png")]: path.unlink(missing_ok=True)
+    for path in [*paths, *folder.rglob(".*.tmp"), folder/"views_by_topic.png", folder/"contact_sheet.png", *folder.glob("screenshots/*.png")]: path.unlink(missing_ok=True)
     return len(paths)
 
-def _purge_listings(folder: Path, id: str) -> int:
-    "Remove a video from the raw listings."
+def _purge_texts(folder: Path, id: str) -> int:
+    "Remove a video from the records and tables that name it, in the corpus and in the runs of models."
     count = 0
-    for path in (folder/"raw"/"tags").glob("*.json.gz"):
-        raw = read_raw(path)
-        kept = [entry for entry in raw["entries"] if str(entry["id"]) != id]
-        if len(kept) < len(raw["entries"]): count += 1; write_raw(path, raw | {"entries": kept})
+    for path in folder.rglob("*"):
+        if path.suffix not in _TEXTS or id.encode() not in (gzip.decompress if path.suffix == ".gz" else bytes)(path.read_bytes()): continue
+        read, write = _TEXTS[path.suffix]
+        write(path, _without(read(path), id))
+        count += 1
     return count
 
 # %% ../nbs/00_scrape.ipynb #6a259ae2
@@ -1022,21 +1097,20 @@ def anonymise(
     if not videos: raise UserError(f"no verified videos in {corpus}")
     random.SystemRandom().shuffle(videos)
     authors = {handle: f"author_{i:05}" for i, handle in enumerate(dict.fromkeys(video.get("author", "") for video in videos), 1)}
+    names = re.compile("|".join(re.escape(handle) for handle in sorted(authors, key=len, reverse=True) if len(handle) > 3) or "(?!)", re.IGNORECASE)
     (target/"videos").mkdir(parents=True, exist_ok=True)
     for i, video in enumerate(videos, 1): shutil.copyfile(source.path/"videos"/f"{safe_id(video['id'])}.mp4", target/"videos"/f"v{i:05}.mp4")
-    write_jsonl(target/"manifest.jsonl", [_nameless(video, f"v{i:05}", authors) for i, video in enumerate(videos, 1)])
+    write_jsonl(target/"manifest.jsonl", [_nameless(video, f"v{i:05}", authors, names) for i, video in enumerate(videos, 1)])
     return len(videos)
 
 # %% ../nbs/00_scrape.ipynb #264d6298
 _KEPT = ("state", "at", "topic", "topics", "inclusion_probability", "followers", "duration", "views_raw", "views_k", "views_exact", "source",
          "likes", "comments", "shares", "saves", "collected_at", "bytes", "sha256", "media_duration", "width", "height", "codec", "audio")
 
-def _nameless(video: dict, id: str, authors: dict[str, str]) -> dict:
-    "The record of a video without its names: only keys that are known to be harmless are kept."
-    hidden = [re.compile(re.escape(handle), re.IGNORECASE) for handle in authors if len(handle) > 3]
-    caption = _POINTERS.sub("[…]", video.get("caption", ""))
-    for handle in hidden: caption = handle.sub("[…]", caption)
-    tags = [tag for tag in video.get("hashtags", []) if not any(handle.search(tag) for handle in hidden)]
+def _nameless(video: dict, id: str, authors: dict[str, str], names: re.Pattern) -> dict:
+    "The record of a video without its `names`: only keys that are known to be harmless are kept."
+    caption = names.sub("[…]", _POINTERS.sub("[…]", video.get("caption", "")))
+    tags = [tag for tag in video.get("hashtags", []) if not names.search(tag)]
     return {"id": id, **{key: video[key] for key in _KEPT if key in video}, "posted_at": (video.get("posted_at") or "")[:10] or None, "hashtags": tags,
             "author": authors[video.get("author", "")], "caption": caption, "path": f"videos/{id}.mp4"}
 
@@ -1049,12 +1123,11 @@ def self_check(
     browser: Browser | None = None, # use this one
 ) -> pd.DataFrame: # columns: holds (bool), note; one row an assumption
     "Read one listing and one video, and say which assumptions about the pages still hold."
-    from tempfile import TemporaryDirectory
-    rows: dict[str, tuple[bool, str]] = {}
+    base_url, rows = _site(base_url), {}
     with TemporaryDirectory() as folder, _browser(Path(folder), base_url, headed, config, browser) as browser, Progress({}, quiet=True) as progress:
         try:
             scraper = Scraper(Corpus(folder), browser, config, base_url, headed, 0, progress)
-            rows["robots.txt allows the pages"] = scraper.robots.can_fetch("*", f"{base_url}/tag/{hashtag}"), ""
+            rows["robots.txt allows the pages"] = scraper.robots.allows(f"{base_url}/tag/{hashtag}"), ""
             id = scraper.visit(f"{base_url}/tag/{quote(hashtag)}", lambda: _check_listing(browser, config, rows))
             scraper.visit(video_url(base_url, "", id), lambda: _check_video(browser, id, rows, config))
         except (PageError, Stopped) as error: rows["the pages can be read"] = False, f"{getattr(error, 'code', 'stopped')}: {error}".partition("; picture")[0]
@@ -1082,7 +1155,6 @@ def _check_video(browser: Browser, id: str, rows: dict, config: ScrapeConfig) ->
     rows["the JSON is of the current generation"] = "__UNIVERSAL_DATA_FOR_REHYDRATION__" in html, ""
     rows["exact counts in statsV2"] = item.statsV2.playCount is not None, ""
     rows["playAddr is there"] = bool(item.video.playAddr), ""
-    from tempfile import TemporaryDirectory
     with TemporaryDirectory() as folder:
         path = Path(folder)/"check.mp4"
         try:
