@@ -16,7 +16,7 @@ test: setup-test ## set everything up and pass every check
 setup: ## create or update .venv
 	@scripts/setup.sh
 
-setup-test: ## the same, and Chromium with its driver for the browser tests
+setup-test: ## the same, and Chromium with its driver and Xvfb for the browser tests
 	@scripts/setup.sh --browser
 
 readme: setup ## write README.md from nbs/index.ipynb

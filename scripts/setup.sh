@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Create .venv, or bring it up to date; with --browser also install Chromium and its driver. Does nothing when there is nothing to do.
+# Create .venv, or bring it up to date; with --browser also install what the browser tests need: Chromium, its driver and Xvfb. Does nothing when there is nothing to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,6 +38,10 @@ if [ "$(cat .venv/.installed 2>/dev/null || true)" != "$wanted" ]; then
     echo "$wanted" > .venv/.installed
 fi
 
-if [ "${1:-}" = --browser ] && ! { command -v chromium && command -v chromedriver; } >/dev/null; then
-    system_packages chromium chromium-driver || [ "${CI:-}" != true ]
+if [ "${1:-}" = --browser ]; then
+    missing=()
+    for program in chromium:chromium chromedriver:chromium-driver Xvfb:xvfb; do
+        command -v "${program%:*}" >/dev/null || missing+=("${program#*:}")
+    done
+    [ ${#missing[@]} = 0 ] || system_packages "${missing[@]}" || [ "${CI:-}" != true ]
 fi

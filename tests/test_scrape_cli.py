@@ -2,17 +2,21 @@
 import os
 import subprocess
 import sys
+import time
+from contextlib import suppress
 
+import psutil
 import pytest
 
 if not os.environ.get("CI"): pytest.importorskip("selenium", reason="no selenium: pip install 'tiktok_mm[scrape]'")
 from replica import FOREVER, Replica
-from replica.chromium import browser
+from replica.chromium import browser, display
 from tiktok_mm.scrape import Corpus
 
 
-def tiktok_mm(*args) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-c", "from tiktok_mm.cli import main; main()", "scrape", *map(str, args)], capture_output=True, text=True, timeout=120)
+def command(*args) -> list[str]: return [sys.executable, "-c", "from tiktok_mm.cli import main; main()", "scrape", *map(str, args)]
+
+def tiktok_mm(*args) -> subprocess.CompletedProcess: return subprocess.run(command(*args), capture_output=True, text=True, timeout=300)
 
 
 def test_the_plan_needs_no_browser_and_writes_nothing(tmp_path):
@@ -45,5 +49,42 @@ def test_a_corpus_from_the_command_line(tmp_path, browser):
         assert walled.returncode == 1 and "--headed" in walled.stderr and len(walled.stderr.strip().splitlines()) == 1
     there = [id for id, video in Corpus(out).videos.items() if video["state"] == "verified"]
     assert tiktok_mm("--anonymise", tmp_path/"export", "--out", out).stdout.startswith("4 videos exported")
-    assert tiktok_mm("--purge", there[0], "--purge", there[1], "--out", out).returncode == 0
-    assert not any(id in (out/"manifest.jsonl").read_text() for id in there[:2])
+    assert tiktok_mm("--purge", there[0], "--purge", f"{there[1]},{there[2]}", "--out", out).stdout.count("removed from") == 3
+    assert not any(id in (out/"manifest.jsonl").read_text() for id in there[:3])
+
+
+def test_a_captcha_is_solved_in_a_window_that_can_be_seen(tmp_path, display):
+    "The run says what to do and waits; when the captcha is gone it goes on by itself."
+    out, said, table, patience = tmp_path/"corpus [new]", tmp_path/"said.txt", tmp_path/"topics.csv", 300
+    table.write_text("topic,hashtag\nDance,dance\n")
+    with Replica({"Dance": ["dance"]}, per_tag=4, chaos={"captcha": FOREVER}) as site, open(said, "w") as file:
+        run = subprocess.Popen(command("--headed", "--out", out, "--topics", table, "--n", 2, "--base-url", site.url, "--delay", 0), env=os.environ | {"DISPLAY": display}, stdout=file, stderr=file)
+        try:
+            until = time.monotonic() + patience
+            while "waiting" not in said.read_text() and run.poll() is None and time.monotonic() < until: time.sleep(0.1)
+            assert "a wall (captcha)" in said.read_text() and "Please deal with it in the window; waiting" in said.read_text()
+            picture = next(out.glob("screenshots/captcha-*.png"))
+            assert picture.read_bytes().startswith(b"\x89PNG") and str(picture) in said.read_text()
+            windows = [line for line in command_lines(run.pid) if "--user-data-dir" in line]
+            assert windows and not any("--headless" in line for line in windows)
+            assert not any("/api/" in path for path in site.log), "it went on without the person"
+            site.chaos.clear()
+            assert run.wait(patience) == 0, said.read_text()
+        finally: run.kill()
+    corpus = Corpus(out)
+    assert [event["code"] for event in corpus.told("wall")] == ["captcha"] and not corpus.told("stopped")
+    assert sum(video["state"] == "verified" for video in corpus.videos.values()) == 2
+
+
+def command_lines(pid: int) -> list[str]:
+    "How the processes were started that a process has under it; those that end meanwhile are left out."
+    lines = []
+    for process in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.Error): lines.append(" ".join(process.cmdline()))
+    return lines
+
+
+def test_a_visible_browser_needs_a_display(tmp_path, browser):
+    env = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    done = subprocess.run(command("--headed", "--out", tmp_path/"corpus", "--base-url", "http://127.0.0.1:9"), env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2 and "a visible browser needs a display" in done.stderr and len(done.stderr.strip().splitlines()) == 1
