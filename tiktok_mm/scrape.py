@@ -321,6 +321,10 @@ def _die_with_parent():
     import ctypes, signal
     with suppress(OSError, AttributeError): ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
+def _check_display() -> None:
+    "`UserError` where no window can be shown; Chromium itself would be waited for a minute."
+    if platform.system() == "Linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys(): raise UserError("a visible browser needs a display, and there is none here")
+
 def _programs() -> tuple[str, str]:
     "Where Chromium and its driver are; `UserError` if they are not."
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -347,6 +351,7 @@ def start(self: Browser) -> None:
     "Start Chromium, or start it afresh after it crashed."
     try: from selenium import webdriver
     except ImportError: raise UserError("the scraper needs selenium: pip install 'tiktok_mm[scrape]'") from None
+    if self.headed: _check_display()
     self.quit()
     options = webdriver.ChromeOptions()
     options.binary_location, driver = _programs()
@@ -732,7 +737,9 @@ def collect_topic(self: Scraper, topic: str, quota: int) -> None:
 @patch
 def release(self: Scraper, id: str) -> None:
     "Put a video back that was drawn for one that could be had after all, when a stopped run went on."
-    if self.corpus.videos[id]["state"] in ("sampled", "meta", "media"): self.corpus.add(id=id, state="discovered", draw=None, inclusion_probability=None, replaces=None)
+    if self.corpus.videos[id]["state"] not in ("sampled", "meta", "media"): return
+    self.media_path(id).unlink(missing_ok=True)
+    self.corpus.add(id=id, state="discovered", draw=None, inclusion_probability=None, replaces=None)
 
 # %% ../nbs/00_scrape.ipynb #7a6c5e1e
 SOURCES = "item_list", "page", "dom"
@@ -1063,7 +1070,7 @@ def _write_csv(path: Path, rows: list[dict]) -> None:
     "Write `rows` as a CSV file, whole or not at all."
     with whole_file(path) as part: pd.DataFrame(rows).to_csv(part, index=False)
 
-_TEXTS = {".jsonl": (read_jsonl, write_jsonl), ".json": (lambda path: json.loads(path.read_text(encoding="utf-8")), write_json), ".gz": (read_raw, write_raw), ".csv": (_read_csv, _write_csv)}
+_TEXTS = {".jsonl": (read_jsonl, write_jsonl), ".json": (lambda path: json.loads(path.read_text(encoding="utf-8")), write_json), ".json.gz": (read_raw, write_raw), ".csv": (_read_csv, _write_csv)}
 
 # %% ../nbs/00_scrape.ipynb #0e21e51d
 def _purge_files(folder: Path, id: str) -> int:
@@ -1076,11 +1083,11 @@ def _purge_files(folder: Path, id: str) -> int:
 def _purge_texts(folder: Path, id: str) -> int:
     "Remove a video from the records and tables that name it, in the corpus and in the runs of models."
     count = 0
-    for path in folder.rglob("*"):
-        if path.suffix not in _TEXTS or id.encode() not in (gzip.decompress if path.suffix == ".gz" else bytes)(path.read_bytes()): continue
-        read, write = _TEXTS[path.suffix]
-        write(path, _without(read(path), id))
-        count += 1
+    for ending, (read, write) in _TEXTS.items():
+        for path in folder.rglob(f"*{ending}"):
+            if id.encode() not in (gzip.decompress if path.suffix == ".gz" else bytes)(path.read_bytes()): continue
+            write(path, _without(read(path), id))
+            count += 1
     return count
 
 # %% ../nbs/00_scrape.ipynb #6a259ae2
