@@ -1,16 +1,14 @@
 """Train the small Whisper checkpoint that reads the recorded words, and only those, from `tiktok_mm/assets/words`.
 
-    python scripts/train_words.py                       # train from nothing, then print the figures
-    torchrun --nproc-per-node 2 scripts/train_words.py  # the same by two processes, each with its own batches
-    python scripts/train_words.py --resume CHECKPOINT --scale 0.2  # go on: a fifth of the steps at half the rate
+    torchrun --nproc-per-node 2 scripts/train_words.py  # train from nothing on two cores in an hour, then print the figures
     python scripts/train_words.py --evaluate            # only the figures
 
 The result is in Whisper's own format: `whisper.load_model('tiktok_mm/assets/whisper-words.pt')`.
 
-A transcript is written as Whisper writes it: per sentence its start, its words and its end. Whisper's decoder
-lets a transcript begin at 1.00 s at most; when the first sentence is later, an empty segment (0.00 s, a blank,
-the sentence's start) comes before it. A sentence cut by the window's end is left with its start alone, so that
-Whisper's next window begins before it.
+First the encoder learns to name, at each position, the word that is heard and its place in the window: in short
+windows, which are cheap, then in longer ones. Then the decoder learns to write the words in that order, from the
+states of whole windows, which are computed once. At last both learn together. A transcript is one segment: it
+begins at 0.00 s, ends where the last word ends, and leaves out a word that the window's end cuts off.
 """
 import argparse, io, sys, time
 from collections import defaultdict
@@ -37,18 +35,16 @@ DIMS = ModelDimensions(n_mels=80, n_audio_ctx=1500, n_audio_state=64, n_audio_he
                        n_vocab=51864, n_text_ctx=128, n_text_state=64, n_text_head=4, n_text_layer=2)
 WINDOW = 30     # seconds of a whole window
 STEP = 0.02     # seconds per encoder position and per timestamp
-NEW_SEGMENT = 1.5  # seconds of silence that begin a new segment
+PAUSE = 1.5     # seconds of silence between two sentences, at least
 LONGEST = 8     # words in a sentence
+MOST = 12       # words in a window
 NOWHERE = (0, 0)  # where a row that is not heard is heard
-FIRST_START = 1.0  # seconds: the latest start that Whisper's decoder lets a transcript begin with
 
 # The part of the vocabulary in use has rows of its own; all other tokens share one row, the last.
 TOKENIZER = get_tokenizer(multilingual=False)
-BLANK, = TOKENIZER.encode(' ')
-USED = [TOKENIZER.eot, TOKENIZER.sot, TOKENIZER.no_speech, BLANK,
-        *(t for w in WORDS for t in TOKENIZER.encode(f' {w}')),
+USED = [TOKENIZER.eot, TOKENIZER.sot, TOKENIZER.no_speech, *(t for w in WORDS for t in TOKENIZER.encode(f' {w}')),
         *range(TOKENIZER.timestamp_begin, DIMS.n_vocab)]
-EOT, SOT, NO_SPEECH, SPACE, FIRST_WORD = range(5)
+EOT, SOT, NO_SPEECH, FIRST_WORD = range(4)
 ZERO = FIRST_WORD + len(WORDS)  # the row of <|0.00|>
 N_UNUSED = DIMS.n_vocab - len(USED)
 
@@ -82,7 +78,7 @@ def chords(rng, n):
     return (audio/audio.std()).astype(np.float32)
 
 
-def backgrounds(rng, n, seconds=45):
+def backgrounds(rng, n, seconds=60):
     "`n` pieces of background of each kind, as {kind: float32 (n, samples)}"
     make = {'noise': noise, 'chords': chords}
     return {k: np.stack([f(rng, seconds*SAMPLE_RATE) for _ in range(n)]) for k, f in make.items()}
@@ -127,19 +123,18 @@ def shorter(sound, spans):
 
 
 def speech(rng, seconds, lengths, voices):
-    "Sentences of `lengths` words, less those that do not fit in `seconds`: float32 samples and each [(word, start, end), ...]"
+    "Sentences of `lengths` words, less those that do not fit in `seconds`: float32 samples and [(word, start, end), ...]"
     said = [say(rng.choice(WORDS, n), rng.choice(voices), rng, speed=rng.uniform(0.85, 1.2), gap=rng.uniform(0.03, 0.5))
             for n in lengths]
-    spare = lambda: seconds - NEW_SEGMENT*(len(said) - 1) - sum(len(sound) for sound, _ in said)/SAMPLE_RATE
+    spare = lambda: seconds - PAUSE*(len(said) - 1) - sum(len(sound) for sound, _ in said)/SAMPLE_RATE
     while said and spare() < 0: said[-1:] = shorter(*said[-1])
-    audio, sentences, at = np.zeros(round(seconds*SAMPLE_RATE), np.float32), [], 0
-    for (sound, spans), rest in zip(said, rng.dirichlet(np.ones(len(said) + 1))*spare()):
-        at += rest
-        first = round(at*SAMPLE_RATE)
+    audio, spans, at = np.zeros(round(seconds*SAMPLE_RATE), np.float32), [], 0
+    for (sound, words), rest in zip(said, rng.dirichlet(np.ones(len(said) + 1))*spare()):
+        first = round((at + rest)*SAMPLE_RATE)
         audio[first:first + len(sound)] = (sound*rng.uniform(0.5, 1))[:len(audio) - first]
-        sentences.append([(word, at + a, at + b) for word, a, b in spans])
-        at += len(sound)/SAMPLE_RATE + NEW_SEGMENT
-    return audio, sentences
+        spans += [(word, at + rest + a, at + rest + b) for word, a, b in words]
+        at += rest + len(sound)/SAMPLE_RATE + PAUSE
+    return audio, spans
 
 
 def coloured(rng, audio):
@@ -162,76 +157,78 @@ def wordless(rng, n, pool, kind=None):
     return np.zeros(n, np.float32) if rng.random() < 0.3 else 1e-4*rng.random()*rng.standard_normal(n).astype(np.float32)
 
 
-def transcript(sentences):
-    "Rows of the vocabulary that Whisper shall write for a window's `sentences`, and the seconds at which each is heard"
-    rows, spans, stamp = [SOT], [NOWHERE], lambda seconds: ZERO + round(seconds/STEP)
-    for words in sentences:
-        start, end = words[0][1], words[-1][2]
-        if start >= WINDOW: break
-        around = (start - 0.1, start + 0.2)
-        if len(rows) == 1 and start > FIRST_START: rows, spans = [SOT, ZERO, SPACE, stamp(start)], [NOWHERE]*3 + [around]
-        if end > WINDOW: return [*rows, stamp(start), EOT], [*spans, around, NOWHERE]
-        rows += [stamp(start), *(FIRST_WORD + WORDS.index(word) for word, _, _ in words), stamp(end)]
-        spans += [around, *(span for _, *span in words), (end - 0.2, end + 0.1)]
-    return ([*rows, EOT], [*spans, NOWHERE]) if len(rows) > 1 else ([SOT, ZERO, EOT], [NOWHERE]*3)
+def clip(rng, seconds, lengths, pool, voices):
+    "A clip as a phone may record it: float32 samples and [(word, start, end), ...]"
+    audio, spans = speech(rng, seconds, lengths, voices)
+    audio = mixed(rng, coloured(rng, audio), pool) if spans else wordless(rng, len(audio), pool)
+    return (through_aac(audio, rng.integers(24, 65)) if rng.random() < 0.25 else audio).astype(np.float32), spans
+
+
+def transcript(spans):
+    "Rows of the vocabulary that Whisper shall write for a window's `spans`, and the seconds at which each is heard"
+    spans = [each for each in spans if each[2] <= WINDOW][:MOST]
+    if not spans: return [SOT, ZERO, EOT], [NOWHERE]*3
+    end = spans[-1][2]
+    rows = [SOT, ZERO, *(FIRST_WORD + WORDS.index(word) for word, _, _ in spans), ZERO + round(end/STEP), EOT]
+    return rows, [NOWHERE, NOWHERE, *((a, b) for _, a, b in spans), (end - 0.2, end + 0.1), NOWHERE]
 
 
 # --- batches ------------------------------------------------------------------------------------------------
 
-def frame_words(sentences, n):
-    "The word heard at each of `n` encoder positions and its place in its sentence (2, n), 0 where there is none"
+def frame_words(spans, n):
+    "The word heard at each of `n` encoder positions and its place in the window (2, n), 0 where there is none"
     heard = np.zeros((2, n), np.int64)
-    for place, (word, start, end) in (each for s in sentences for each in enumerate(s, 1)):
+    for place, (word, start, end) in enumerate(spans[:MOST], 1):
         heard[:, round(start/STEP):round(end/STEP)] = [[1 + WORDS.index(word)], [place]]
     return heard
 
 
 def layout(rng, seconds):
     "(a clip's length, when it begins in the 30 s window) for an example of `seconds`, both in seconds"
-    if seconds == WINDOW: return rng.choice([rng.uniform(4, WINDOW), WINDOW, rng.uniform(WINDOW, 45)]), 0
-    if rng.random() < 0.1: return 1.3*seconds, WINDOW - seconds
-    return seconds, STEP*rng.integers((WINDOW - seconds)/STEP)*(rng.random() > 0.2)
+    if seconds == WINDOW: return rng.choice([rng.uniform(4, WINDOW), WINDOW, rng.uniform(WINDOW, 45)], p=[0.7, 0.2, 0.1]), 0
+    return seconds, STEP*rng.integers((WINDOW - seconds)/STEP)*(rng.random() > 0.3)
 
 
-def example(rng, seconds, most, share, pool, voices):
+def example(rng, seconds, most, pool, voices):
     """One part, `seconds` long, of a 30 s window
 
-    Its log-mel (80, 100*seconds), its transcript's rows, when each is heard, each position's word and place and the first position
+    Its log-mel (80, 100*seconds), its words and when they are heard in the window, and the first position
     """
     length, offset = layout(rng, seconds)
-    audio, sentences = speech(rng, length, sentence_lengths(rng, most), voices)
-    audio = mixed(rng, coloured(rng, audio), pool, share) if sentences else wordless(rng, len(audio), pool)
-    mel = whisper.pad_or_trim(log_mel_spectrogram(audio.astype(np.float32)), round(100*seconds))
-    later = [[(word, start + offset, end + offset) for word, start, end in s] for s in sentences]
-    return mel, *transcript(later), frame_words(sentences, round(seconds/STEP)), round(offset/STEP)
+    audio, spans = clip(rng, length, sentence_lengths(rng, most), pool, voices)
+    return whisper.pad_or_trim(log_mel_spectrogram(audio), round(100*seconds)), spans, round(offset/STEP)
 
 
-def soft_targets(rows, length):
-    "Probabilities (length, rows) of each next row: a timestamp is shared with its neighbours, silence with no_speech"
-    targets = np.zeros((length, len(USED) + 1), np.float32)
-    for at, row in enumerate(rows[1:]):
-        if row <= ZERO: targets[at, row] = 1; continue
-        near = np.arange(max(ZERO + 1, row - 3), min(len(USED), row + 4))
-        weight = np.exp(-0.5*((near - row)/1.2)**2)
-        targets[at, near] = weight/weight.sum()
-    if len(rows) == 3: targets[0, NO_SPEECH], targets[0, ZERO] = 0.9, 0.1
-    return targets
+def soft_target(row):
+    "Probabilities of all rows where `row` comes next: a timestamp is shared with its neighbours"
+    target = np.zeros(len(USED) + 1, np.float32)
+    near = np.arange(max(ZERO + 1, row - 3), min(len(USED), row + 4)) if row > ZERO else np.array([row])
+    target[near] = np.exp(-0.5*((near - row)/1.2)**2)
+    return target/target.sum()
 
 
-def batch(rng, size, seconds, *args):
-    """`size` examples as tensors
+def texts(spans):
+    """What the decoder learns from the `spans` of several windows
 
-    The mel, the rows put in, the probabilities of the rows to come, where those are heard (size, length, positions)
-    each position's word and place (size, 2, positions) and the first position (size)
+    The rows put in (n, length), the probabilities of the rows to come and where those are heard (n, length, positions)
     """
-    mels, rows, spans, heard, first = zip(*(example(rng, seconds, *args) for _ in range(size)))
-    length, first = max(map(len, rows)) - 1, torch.tensor(first)
-    at = STEP*(first[:, None, None] + torch.arange(round(seconds/STEP)))
+    rows, heard = zip(*map(transcript, spans))
+    length = max(map(len, rows)) - 1
     put = torch.tensor([[*r[:-1], *[EOT]*(length + 1 - len(r))] for r in rows])
-    targets = torch.tensor(np.stack([soft_targets(r, length) for r in rows]))
-    where = torch.tensor([[*s[1:], *[NOWHERE]*(length + 1 - len(s))] for s in spans])[..., None]
-    where = (at >= where[:, :, 0]) & (at < where[:, :, 1])
-    return torch.stack(mels), put, targets, where, torch.tensor(np.stack(heard)), first
+    target = torch.zeros(len(rows), length, len(USED) + 1)
+    for each, row in zip(target, rows):
+        each[:len(row) - 1] = torch.tensor(np.stack([soft_target(r) for r in row[1:]]))
+        if len(row) == 3: each[0, [NO_SPEECH, ZERO]] = torch.tensor([0.9, 0.1])
+    at = STEP*torch.arange(DIMS.n_audio_ctx)
+    where = torch.tensor([[*h[1:], *[NOWHERE]*(length + 1 - len(h))] for h in heard])[..., None]
+    return put, target, (at >= where[:, :, 0]) & (at < where[:, :, 1])
+
+
+def batch(rng, size, *args):
+    "`size` examples: the log-mel (size, 80, frames), the words heard, each position's word and place, the first positions"
+    mels, spans, first = zip(*(example(rng, *args) for _ in range(size)))
+    heard = np.stack([frame_words(s, mels[0].shape[1]//2) for s in spans])
+    return torch.stack(mels), spans, torch.tensor(heard), torch.tensor(first)
 
 
 # --- training -----------------------------------------------------------------------------------------------
@@ -258,7 +255,7 @@ class Trainee(nn.Module):
     def __init__(self):
         super().__init__()
         self.whisper = Whisper(ModelDimensions(**{**asdict(DIMS), 'n_vocab': len(USED) + 1}))
-        self.head = nn.Linear(DIMS.n_audio_state, 1 + len(WORDS) + 1 + LONGEST)
+        self.head = nn.Linear(DIMS.n_audio_state, 1 + len(WORDS) + 1 + MOST)
         self.shared = torch.tensor([0.]*len(USED) + [float(np.log(N_UNUSED))])
         encoder, decoder = self.whisper.encoder, self.whisper.decoder
         for conv in (encoder.conv1, encoder.conv2): conv.weight.data *= 3  # else the positions drown the sound
@@ -279,18 +276,16 @@ class Trainee(nn.Module):
         for block in encoder.blocks: x = block(x)
         return encoder.ln_post(x)
 
-    def forward(self, mel, put, first):
-        """What is made of log-mel windows and rows
+    def read(self, put, states):
+        """What the decoder makes of the rows `put` in and the encoder's `states`
 
-        The logits of the next rows (n, length, rows) and of each position's word and place (n, positions, words + places),
-        and how the decoder looks at the positions (n, blocks*heads, length, positions), before the softmax
+        The logits of the next rows (n, length, rows), and how it looks at the positions (n, blocks*heads, length, positions),
+        before the softmax
         """
         self.asked.clear()
-        heard = self.encode(mel, first)
-        logits = self.whisper.decoder(put, heard) + self.shared
+        logits = self.whisper.decoder(put, states) + self.shared
         heads = [x.unflatten(-1, (DIMS.n_text_head, -1)).transpose(1, 2) for x in self.asked]
-        looks = [q@k.mT/q.shape[-1]**0.5 for q, k in zip(heads[::2], heads[1::2])]
-        return logits, self.head(heard), torch.cat(looks, 1)
+        return logits, torch.cat([q@k.mT/q.shape[-1]**0.5 for q, k in zip(heads[::2], heads[1::2])], 1)
 
     def save(self, path):
         "Write Whisper's own format in half precision, every unused token with the last row; the head only serves `load`"
@@ -340,8 +335,22 @@ def orthogonal(x):
     return x
 
 
-STAGES = (  # seconds of the window, most words in it, share of backgrounds, examples per batch, steps
-    (3, 5, 0.2, 10, 2500), (8, 10, 0.4, 6, 2500), (30, 20, 0.5, 3, 1000))
+# Seconds of the window, most words in it, examples per batch and process, steps
+ENCODER_STAGES = ((3, 4, 24, 800), (6, 8, 16, 1000), (12, 10, 8, 800), (WINDOW, MOST, 3, 500))
+DECODER_WINDOWS, DECODER_BATCH, DECODER_STEPS = 2500, 16, 2000  # each for one process
+TOGETHER_BATCH, TOGETHER_STEPS = 3, 400
+
+
+def mean_where(values, where):
+    "Mean of the `values` that are `where`, a little less when they are few"
+    return (values*where).sum()/(where.sum() + 1)
+
+
+def hearing_loss(named, heard):
+    "Loss of the words and places `named` at the positions, where something is `heard` and where nothing is"
+    words, places = named.transpose(1, 2).split([1 + len(WORDS), 1 + MOST], dim=1)
+    spoken, word, place = heard[:, 0] > 0, *(F.cross_entropy(x, y, reduction='none') for x, y in zip((words, places), heard.unbind(1)))
+    return mean_where(word, spoken) + mean_where(word, ~spoken) + mean_where(place, spoken)
 
 
 def off_target(looks, where):
@@ -351,63 +360,132 @@ def off_target(looks, where):
     return -there[where.any(-1).expand_as(there)].mean()
 
 
-def loss_of(model, mel, put, targets, where, heard, first):
-    "Loss of the transcript and of three helps to learn it, and the shares of words right in the transcript and by position"
-    logits, named, looks = model(mel, put, first)
-    words, places = named.transpose(1, 2).split([1 + len(WORDS), 1 + LONGEST], dim=1)
-    text = -(targets*logits.log_softmax(-1)).sum()/targets.sum()
-    helps = 3*F.cross_entropy(words, heard[:, 0]) + F.cross_entropy(places, heard[:, 1]) + 0.5*off_target(looks, where)
-    is_word, spoken = targets[..., FIRST_WORD:ZERO].sum(-1) > 0, heard[:, 0] > 0
-    right = lambda read, said, where: (read == said)[where].float().mean().item()
-    return text + helps, right(logits.argmax(-1), targets.argmax(-1), is_word), right(words.argmax(1), heard[:, 0], spoken)
+def reading_loss(model, states, put, target, where):
+    "Loss of the transcript that the decoder reads from the encoder's `states`, and of where it looks"
+    logits, looks = model.read(put, states)
+    return -(target*logits.log_softmax(-1)).sum()/target.sum() + 0.5*off_target(looks, where)
 
 
-def optimisers(model):
+def optimisers(module):
     "Muon for the matrices of the blocks, AdamW for all else"
-    matrices = [p for name, p in model.named_parameters() if 'blocks' in name and p.ndim == 2]
-    rest = [p for name, p in model.named_parameters() if not ('blocks' in name and p.ndim == 2)]
+    is_matrix = lambda name, p: 'blocks' in name and p.ndim == 2
+    matrices = [p for name, p in module.named_parameters() if is_matrix(name, p)]
+    rest = [p for name, p in module.named_parameters() if not is_matrix(name, p)]
     return Muon(matrices, lr=0.02), torch.optim.AdamW(rest, lr=4e-3, betas=(0.9, 0.98), weight_decay=0.01)
 
 
 def rank(): return dist.get_rank() if dist.is_initialized() else 0
 
 
-def average(model):
+def average(module):
     "Give all processes that train together the mean of their gradients"
     if not dist.is_initialized(): return
-    grads = torch.cat([p.grad.flatten() for p in model.parameters()])/dist.get_world_size()
-    dist.all_reduce(grads)
-    nn.utils.vector_to_parameters(grads, [p.grad for p in model.parameters()])
+    grads = [p.grad for p in module.parameters()]
+    flat = torch.cat([g.flatten() for g in grads])/dist.get_world_size()
+    dist.all_reduce(flat)
+    nn.utils.vector_to_parameters(flat, grads)
 
 
-def train(path, start=None, seed=0, scale=1, rate=1):
-    "Train for `scale` times the steps of `STAGES` and write `path`; the held-out voice is only listened to for the figures shown"
-    torch.manual_seed(seed)
-    first = rank() == 0
-    rng, model = np.random.default_rng([seed, rank()]), Trainee()
-    if start: model.load(start)
-    pool, both = backgrounds(rng, 24), optimisers(model)
-    plan = [stage[:4] for stage in STAGES for _ in range(round(scale*stage[4]))]
-    slower = lambda step: rate*min((step + 1)/50, 1, (len(plan) - step)/(0.5*len(plan)))
+def learn(module, steps, loss_of, report, rate=1):
+    "Take `steps` down `loss_of(step)` with the parameters of `module`; `report()` says every 200 steps how it goes"
+    both = optimisers(module)
+    slower = lambda step: rate*min((step + 1)/50, 1, (steps - step)/(0.6*steps))
     schedules = [torch.optim.lr_scheduler.LambdaLR(o, slower) for o in both]
-    bar = tqdm(plan, mininterval=10, disable=not first)
-    for step, (seconds, most, share, size) in enumerate(bar):
-        loss, *_ = loss_of(model, *batch(rng, size, seconds, most, share, pool, TRAINING_VOICES))
-        model.zero_grad()
+    bar = tqdm(range(steps), mininterval=10, disable=rank() > 0)
+    for step in bar:
+        loss = loss_of(step)
+        module.zero_grad()
         loss.backward()
-        average(model)
+        average(module)
         for each in (*both, *schedules): each.step()
-        if first and step % 100 == 99: report(bar, model, step, loss, batch(rng, 2*size, seconds, most, share, pool, [HELD_OUT_VOICE]))
-        if first and step % 500 == 499: model.save(path)
-    if first: model.save(path)
+        if rank() == 0 and step % 200 == 199: bar.write(f'step {step + 1}, loss {loss.item():.2f}; held-out voice: {report(step)}')
 
 
 @torch.no_grad()
-def report(bar, model, step, loss, held_out):
-    "Print the loss and, for one batch of the held-out voice, the shares of words right in the transcript and by position"
-    heard, text, words = loss_of(model, *held_out)
-    bar.write(f'step {step + 1}: window {held_out[0].shape[-1]/100:.0f} s, loss {loss.item():.2f}; held-out voice: '
-              f'loss {heard.item():.2f}, words {text:.0%}, positions {words:.0%}')
+def named_right(model, mel, spans, heard, first):
+    "The shares of spoken positions whose word and whose place are named"
+    words, places = model.head(model.encode(mel, first)).split([1 + len(WORDS), 1 + MOST], dim=-1)
+    spoken = heard[:, 0] > 0
+    right = lambda named, said: (named.argmax(-1) == said)[spoken].float().mean().item()
+    return f'words at their positions {right(words, heard[:, 0]):.0%}, places {right(places, heard[:, 1]):.0%}'
+
+
+@torch.no_grad()
+def read_right(model, states, put, target, where):
+    "The share of words that the decoder gives when it knows the words before"
+    logits, _ = model.read(put, states)
+    is_word = target[..., FIRST_WORD:ZERO].sum(-1) > 0
+    return f'words read {(logits.argmax(-1) == target.argmax(-1))[is_word].float().mean().item():.0%}'
+
+
+def teach_encoder(model, rng, pool):
+    "Let the encoder name the word and the place at each position, in longer and longer windows"
+    plan = [stage[:3] for stage in ENCODER_STAGES for _ in range(stage[3])]
+
+    def loss_of(step):
+        seconds, most, size = plan[step]
+        mel, _, heard, first = batch(rng, size, seconds, most, pool, TRAINING_VOICES)
+        return hearing_loss(model.head(model.encode(mel, first)), heard)
+
+    def report(step):
+        seconds, most, size = plan[step]
+        return f'window {seconds} s, ' + named_right(model, *batch(rng, 2*size, seconds, most, pool, [HELD_OUT_VOICE]))
+
+    learn(nn.ModuleDict({'encoder': model.whisper.encoder, 'head': model.head}), len(plan), loss_of, report)
+
+
+@torch.no_grad()
+def states_of(model, rng, pool, n, voices):
+    "The encoder's states for `n` whole windows in half precision (n, positions, state), and their spans"
+    states, spans = torch.zeros(n, DIMS.n_audio_ctx, DIMS.n_audio_state, dtype=torch.float16), []
+    for each in tqdm(states, 'windows', mininterval=10, disable=rank() > 0):
+        mel, said, first = example(rng, WINDOW, MOST, pool, voices)
+        each[:] = model.encode(mel[None], torch.tensor([first]))[0]
+        spans.append(said)
+    return states, spans
+
+
+def teach_decoder(model, rng, pool):
+    "Let the decoder read the states of whole windows, while the encoder stays as it is"
+    (states, spans), (others, said) = (states_of(model, rng, pool, n, v) for n, v in (
+        (DECODER_WINDOWS, TRAINING_VOICES), (DECODER_WINDOWS//25, [HELD_OUT_VOICE])))
+
+    def loss_of(step):
+        pick = rng.choice(len(spans), DECODER_BATCH, replace=False)
+        return reading_loss(model, states[pick].float(), *texts([spans[i] for i in pick]))
+
+    learn(model.whisper.decoder, DECODER_STEPS, loss_of, lambda step: read_right(model, others.float(), *texts(said)))
+
+
+def teach_both(model, rng, pool):
+    "Let encoder and decoder learn together from whole windows"
+    held_out = batch(rng, 16, WINDOW, MOST, pool, [HELD_OUT_VOICE])
+
+    def loss_of(step):
+        mel, spans, heard, first = batch(rng, TOGETHER_BATCH, WINDOW, MOST, pool, TRAINING_VOICES)
+        states = model.encode(mel, first)
+        return hearing_loss(model.head(states), heard) + reading_loss(model, states, *texts(spans))
+
+    def report(step):
+        mel, spans, heard, first = held_out
+        with torch.no_grad(): states = model.encode(mel, first)
+        return f'{named_right(model, *held_out)}, {read_right(model, states, *texts(spans))}'
+
+    learn(model, TOGETHER_STEPS, loss_of, report, rate=0.2)
+
+
+LESSONS = {'encoder': teach_encoder, 'decoder': teach_decoder, 'both': teach_both}
+
+
+def train(path, start=None, lessons=LESSONS, seed=0):
+    "Teach all `lessons` and write `path` after each; the held-out voice is only listened to for the figures shown"
+    torch.manual_seed(seed)
+    rng, model = np.random.default_rng([seed, rank()]), Trainee()
+    if start: model.load(start)
+    pool = backgrounds(rng, 24)
+    for name in lessons:
+        LESSONS[name](model, rng, pool)
+        if rank() == 0: model.save(path)
 
 
 # --- evaluation ---------------------------------------------------------------------------------------------
@@ -428,42 +506,37 @@ def transcribe(model, audio):
 
 
 def test_clip(rng, seconds, lengths, voice, pool):
-    "A clip of `voice` with light background noise, 15 to 40 dB below the speech, and its sentences"
-    audio, sentences = speech(rng, seconds, lengths, [voice])
-    return mixed(rng, audio, pool, loudest=15).astype(np.float32), sentences
+    "A clip of `voice` with light background noise, 15 to 40 dB below the speech, and its words"
+    audio, spans = speech(rng, seconds, lengths, [voice])
+    return mixed(rng, audio, pool, loudest=15).astype(np.float32), spans
 
 
 def score(model, clips):
-    "(words right, seconds between said and read starts and ends) over [(audio, sentences), ...]"
+    "(words right, seconds between said and read ends) over [(audio, spans), ...]"
     wrong = total = 0
     off = []
-    for audio, sentences in clips:
+    for audio, spans in clips:
         result = transcribe(model, audio)
-        said = [word for s in sentences for word, _, _ in s]
-        wrong, total = wrong + distance(said, result['text'].split()), total + len(said)
-        read = [s for s in result['segments'] if s['text']]
-        if len(read) == len(sentences):
-            off += [(abs(r['start'] - s[0][1]), abs(r['end'] - s[-1][2])) for r, s in zip(read, sentences)]
-    return 1 - wrong/total, np.array(off or [(np.nan, np.nan)])
+        said, read = [word for word, _, _ in spans], result['text'].split()
+        wrong, total = wrong + distance(said, read), total + len(said)
+        if spans and result['segments']: off.append(abs(result['segments'][-1]['end'] - spans[-1][2]))
+    return 1 - wrong/total, off
 
 
 def evaluate(path, clips=12, seed=1):
     "Print what the checkpoint at `path` reads through `whisper.transcribe` on 30 s windows"
     model, rng = whisper.load_model(path, device='cpu'), np.random.default_rng(seed)
-    pool = backgrounds(rng, 12, seconds=60)
-    voices = {'held-out': [HELD_OUT_VOICE], 'training': TRAINING_VOICES}
-    for name, among in voices.items():
+    pool = backgrounds(rng, 12)
+    for name, among in {'held-out': [HELD_OUT_VOICE], 'training': TRAINING_VOICES}.items():
         parts = [score(model, [test_clip(rng, WINDOW, [n], rng.choice(among), pool) for _ in range(clips)]) for n in range(1, 9)]
         print(f'{name} voice, words right by sentence length 1 to 8:', *(f'{right:.0%}' for right, _ in parts),
               f'all {sum(n*right for n, (right, _) in enumerate(parts, 1))/36:.1%}')
-        print('  median error of segment start and end: {:.2f} s, {:.2f} s'.format(*np.nanmedian(np.concatenate([o for _, o in parts]), 0)))
+        print(f'  median error of the end: {np.median(sum((off for _, off in parts), [])):.2f} s')
     several = [test_clip(rng, WINDOW, [3, 4, 3], HELD_OUT_VOICE, pool) for _ in range(clips)]
-    right, off = score(model, several)
-    print(f'held-out voice, three sentences in one window: {right:.1%}, {len(off)} of {3*clips} segments matched')
+    print(f'held-out voice, three sentences in one window: {score(model, several)[0]:.1%}')
     for kilobits in (24, 32, 64):
         print(f'  after AAC at {kilobits} kb/s: {score(model, [(through_aac(a, kilobits), s) for a, s in several])[0]:.1%}')
-    right, off = score(model, [test_clip(rng, 60, [5, 4, 6, 3, 5], HELD_OUT_VOICE, pool) for _ in range(clips)])
-    print(f'held-out voice, five sentences in 60 s: {right:.1%}, {len(off)} of {5*clips} segments matched')
+    print(f'held-out voice, five sentences in 60 s: {score(model, [test_clip(rng, 60, [5, 4, 6, 3, 5], HELD_OUT_VOICE, pool) for _ in range(clips)])[0]:.1%}')
     for kind in ('silence', *pool):
         audio = [wordless(rng, rng.integers(5, 31)*SAMPLE_RATE, pool, kind).astype(np.float32) for _ in range(2*clips)]
         print(f'{kind}: empty text for {np.mean([not transcribe(model, a)["text"].strip() for a in audio]):.0%}')
@@ -474,15 +547,15 @@ def evaluate(path, clips=12, seed=1):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--scale', type=float, default=1, help='share of the steps of STAGES to make')
-    parser.add_argument('--resume', type=Path, help='go on with this checkpoint, at half the rate')
     parser.add_argument('--evaluate', action='store_true', help='only print the figures')
+    parser.add_argument('--resume', type=Path, help='begin with the weights of this checkpoint')
+    parser.add_argument('--lessons', nargs='+', choices=LESSONS, default=list(LESSONS), help='what to teach, in this order')
     parser.add_argument('--path', type=Path, default=CHECKPOINT)
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)  # with more, each waits for the others, and for other programs
     if dist.is_torchelastic_launched(): dist.init_process_group('gloo')
-    if not args.evaluate: train(args.path, args.resume, args.seed, args.scale, rate=0.5 if args.resume else 1)
+    if not args.evaluate: train(args.path, args.resume, args.lessons, args.seed)
     if rank() == 0: evaluate(args.path)
 
 
