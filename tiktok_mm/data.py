@@ -431,7 +431,8 @@ def make_split(
     if kind not in ("random", "time", "author"): raise UserError(f"no split {kind!r}: choose random, time or author")
     column = {"time": "posted_at", "author": "author"}.get(kind)
     if column and (column not in table or table[column].isna().any()): raise UserError(f"a split by {kind} needs {column} for every video")
-    if len(table) < MIN_VIDEOS: raise UserError(f"{len(table)} videos cannot be split into three parts: {MIN_VIDEOS} is the least")
+    if len(table) < MIN_VIDEOS: raise UserError(f"{len(table)} videos are too few to learn from: {MIN_VIDEOS} is the least that can be split into three parts")
+    if min(sizes) <= 0: raise UserError(f"sizes {sizes}: training, validation and test each need a share above zero")
     near = table.id.map(groups) if groups is not None else pd.Series(range(len(table)))
     pairs = [(a, b) for _, ids in table.id.groupby(near.to_numpy()) for a, b in zip(ids, ids.iloc[1:])]
     together = group_videos(table.id, pairs, table.author if kind == "author" else None).to_numpy()

@@ -249,8 +249,8 @@ class Study:
 def prepare(
     corpus: str | Path, # with features
     kind: str = "random", # of the split: random, time or author
-    seed: int = 42,
     sizes: tuple[float, float, float] = (800, 200, 100), # train, validation, test, as proportions
+    seed: int = 42,
     autoencoder: AutoencoderConfig = AutoencoderConfig(),
     progress: bool = False, # show progress bars
 ) -> Study:
@@ -282,11 +282,12 @@ def recipes(
     **loop, # changes to every training loop: devices, precision, progress, epochs
 ) -> list[Recipe]:
     "The rows that are trained, in the table's order."
+    if preset not in ("compact", "paper"): raise UserError(f"no preset {preset!r}: choose compact or paper")
     change = lambda **ours: replace(LoopConfig(seed=seed, batch_size=16, patience=8, precision=best_precision()), **{**ours, **loop})
     big, pretrained = preset == "paper" or swin_weights, dict(weights=swin_weights) if swin_weights else {}
     swin = dict(preset="paper" if big else "compact", loop=change(epochs=20 if big else 8, lr=1e-4 if big else 1e-3, weight_decay=1e-4))
     name = "SwinTransformer" + ("" if swin_weights else ", from scratch")
-    compact, fast = dict(model="ensemble", loop=change(epochs=20, lr=2e-3, weight_decay=5e-2, one_cycle=True, patience=None)), change(epochs=8, lr=1e-2)
+    compact, fast = dict(model="ensemble", loop=change(epochs=30, lr=2e-3, weight_decay=0.5, one_cycle=True, patience=None)), change(epochs=8, lr=1e-2)
     paper = dict(loss="mae", target="standard", preset="paper", loop=change(epochs=7, lr=1e-9, weight_decay=1e-3, batch_size=4) if preset == "paper" else change(epochs=15, lr=1e-4, weight_decay=1e-3))
     return [Recipe(name, "swin", dict(positive=True, **pretrained), target="none", loss="mse", **swin), Recipe(name + " (scaled target)", "swin", pretrained, target="standard", loss="mse", **swin),
             Recipe("CNN3D", "cnn3d", target="none", loss="mse", loop=fast), Recipe("ensemble, the paper's" + ("" if preset == "paper" else " shape"), "ensemble", **paper),
@@ -335,6 +336,7 @@ def train_named(
     corpus: str | Path,
     row: str | None, # name of a row of `recipes`; None: only list them
     split: str = "random", # or time, author
+    sizes: tuple[float, float, float] = (800, 200, 100), # train, validation, test, as proportions
     seed: int = 42,
     swin_weights: str | None = None, # "kinetics", or a file
     preset: str = "compact", # or paper
@@ -344,7 +346,7 @@ def train_named(
     rows = {recipe.name: recipe for recipe in recipes(seed, swin_weights, preset, **loop)}
     if row is None: return "\n".join(rows)
     if row not in rows: raise UserError(f"no row {row!r}: choose one of {'; '.join(rows)}")
-    study = prepare(corpus, split, seed, autoencoder=AutoencoderConfig.paper() if preset == "paper" else AutoencoderConfig(), progress=loop.get("progress", False))
+    study = prepare(corpus, split, sizes, seed, autoencoder=AutoencoderConfig.paper() if preset == "paper" else AutoencoderConfig(), progress=loop.get("progress", False))
     refuse_leaks(study.table, study.split, groups=study.groups, encoder=study.encoder)
     train_row(study, rows[row])
     return f"{study.runs/slug(row)}: " + ", ".join(f"{name} {value:,.4g}" for name, value in json.loads((study.runs/slug(row)/"metrics.json").read_text()).items())

@@ -60,6 +60,7 @@ def results_of(
 def make_results(
     corpus: str | Path, # a corpus folder with features
     split: str = "random", # or time, author
+    sizes: tuple[float, float, float] = (800, 200, 100), # train, validation, test, as proportions
     seed: int = 42,
     swin_weights: str | None = None, # "kinetics", or a file of torchvision's weights
     preset: str = "compact", # paper: the published sizes, for a GPU
@@ -69,7 +70,7 @@ def make_results(
     "From a corpus folder to the table."
     from tiktok_mm.autoencoder import AutoencoderConfig
     encoder = AutoencoderConfig.paper() if preset == "paper" else AutoencoderConfig()
-    return results_of(prepare(corpus, split, seed, autoencoder=encoder, progress=progress), recipes(seed, swin_weights, preset, **loop), progress)
+    return results_of(prepare(corpus, split, sizes, seed, autoencoder=encoder, progress=progress), recipes(seed, swin_weights, preset, **loop), progress)
 
 # %% ../nbs/09_results.ipynb #34d95c38
 def _with_interval(part: pd.Series, digits: int, scale: float = 1) -> str:

@@ -25,7 +25,7 @@ from .core import UserError, whole_file, write_json, write_jsonl
 from .speech import SAMPLE_RATE, VOICES, WORDS, say
 
 # %% ../nbs/01_synthetic.ipynb #28f3686a
-SHARES = {"visual": 0.35, "spoken": 0.30, "author": 0.15, "noise": 0.20} # of the variance of a video's place
+SHARES = {"visual": 0.50, "spoken": 0.30, "author": 0.10, "noise": 0.10} # of the variance of a video's place
 CAUSES = ("visual", "spoken", "author") # what a model could know
 
 SUBJECT_EFFECT = {"ball": 1.2, "star": 0.4, "ring": -0.4, "cross": -1.2}

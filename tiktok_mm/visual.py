@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VISUAL_PRESETS', 'INDEXABLE', 'VisualConfig', 'FrameIndex', 'NotIndexable', 'index_frames', 'Seen',
            'decode_sequential', 'decode_sparse', 'kept_frames', 'to_rgb', 'shrink_frame', 'read_clip', 'extract_visual',
-           'load_clip', 'fix_depth', 'pad_batch', 'pool_depth', 'to_pixels']
+           'load_clip', 'fix_depth', 'pad_frames', 'pool_depth', 'to_pixels']
 
 # %% ../nbs/02_visual.ipynb #2b8cd54c
 from collections.abc import Iterator, Sequence
@@ -282,14 +282,17 @@ def fix_depth(clip: np.ndarray, depth: int) -> np.ndarray: # (3, depth, H, W)
     missing = max(0, depth - clip.shape[1])
     return np.pad(clip[:, :depth], ((0, 0), (0, missing), (0, 0), (0, 0)))
 
-def pad_batch(
-    clips: Sequence[np.ndarray], # B clips (3, F, H, W) of any depth
-) -> tuple: # (B, 3, F, H, W) uint8 tensor and (B, F) mask, True where a frame is real
-    "Clips as one batch, as deep as the deepest of them."
+def pad_frames(
+    arrays: Sequence[np.ndarray], # one array a video, for instance clips (3, F, H, W); they differ in the length of `axis` only
+    axis: int = 1, # the axis of time
+) -> tuple: # tensors (B, …, F, …) and (B, F), True where a frame is real
+    "Videos of different length as one batch, padded with zeros behind the last frame, and the mask of the real frames."
     import torch
-    depths = torch.tensor([clip.shape[1] for clip in clips])
-    batch = torch.from_numpy(np.stack([fix_depth(clip, int(depths.max())) for clip in clips]))
-    return batch, torch.arange(int(depths.max()))[None] < depths[:, None]
+    depths = torch.tensor([array.shape[axis] for array in arrays])
+    shape = list(arrays[0].shape); shape[axis] = longest = max(1, int(depths.max()))
+    padded = torch.zeros(len(arrays), *shape, dtype=torch.from_numpy(arrays[0][:0]).dtype)
+    for row, array in zip(padded, arrays): row.narrow(axis, 0, array.shape[axis]).copy_(torch.from_numpy(np.ascontiguousarray(array)))
+    return padded, torch.arange(longest)[None] < depths[:, None]
 
 def pool_depth(clip: np.ndarray, depth: int) -> np.ndarray: # (3, depth, H, W), float32
     "Average a clip over time to `depth` frames; shorter clips repeat theirs."
