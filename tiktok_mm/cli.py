@@ -176,7 +176,7 @@ def synthesise(
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder for the built-in corpus and all results.")] = Path("demo"),
-    n: Annotated[int, typer.Option("--n", min=10, help="Number of videos.")] = 160,
+    n: Annotated[int, typer.Option("--n", min=10, help="Number of videos.")] = 220,
     workers: Workers = None,
 ):
     """The main job on the built-in corpus: make it, check it, extract its features, train every model, and print the table.
