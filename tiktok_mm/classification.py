@@ -114,6 +114,7 @@ def plot_confusion(
     for ax, (name, guess) in zip(axes[0], guesses.items()):
         matrix = confusion(truth, guess)
         ax.imshow(matrix, cmap="Blues"); ax.set_title(name, fontsize=8); ax.set_xlabel("predicted quarter", fontsize=8); ax.tick_params(labelsize=7)
+        ax.set_xticks(range(len(matrix)), range(1, len(matrix) + 1)); ax.set_yticks(range(len(matrix)), range(1, len(matrix) + 1))
         for (row, column), count in np.ndenumerate(matrix): ax.text(column, row, count, ha="center", va="center", fontsize=7, color="w" if count > matrix.max()/2 else "k")
     axes[0, 0].set_ylabel("actual quarter", fontsize=8)
     fig.tight_layout()
