@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from .audio import AUDIO_PRESETS, AudioConfig, audio_key, extract_audio, load_transcript, load_whisper, write_transcripts
+from .audio import AudioConfig, audio_key, extract_audio, load_transcript, load_whisper, write_transcripts
 from .core import UserError, feature_path, has_features, settings_key, write_jsonl
 from .data import av_logging_off, find_metadata, read_corpus
-from .visual import VISUAL_PRESETS, VisualConfig, extract_visual, load_clip
+from .visual import VisualConfig, extract_visual, load_clip
 
 # %% ../nbs/03_extract.ipynb #3fe84569
 @dataclass(frozen=True)
