@@ -85,7 +85,7 @@ def test_ten_minutes(tmp_path):
     extract_audio(tmp_path, "long", write_sound(tmp_path / "long.mp4", sound[None]))
     note = load_transcript(tmp_path, "long")
     assert note["seconds"] == pytest.approx(600, abs=0.2)
-    assert {round(segment["start"] / 60) for segment in note["segments"]} == {0, 5, 10}
+    assert {round(segment["end"] / 60) for segment in note["segments"]} == {0, 5, 10}
     assert 600 / 30 <= len(load_whisper().encoder.memory) <= 24
 
 
