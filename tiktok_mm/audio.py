@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['RATE', 'AUDIO_PRESETS', 'POSITIONS', 'extract_wav', 'read_wav', 'AudioConfig', 'checkpoint_file',
-           'RememberingEncoder', 'load_whisper', 'Segment', 'transcribe', 'segment_states', 'embed', 'checkpoint_key',
-           'audio_key', 'wav_path', 'extract_audio', 'load_embedding', 'load_transcript', 'write_transcripts']
+           'RememberingEncoder', 'load_whisper', 'Segment', 'transcribe', 'segment_states', 'embed', 'word_vectors',
+           'checkpoint_key', 'audio_key', 'wav_path', 'extract_audio', 'load_embedding', 'load_transcript',
+           'write_transcripts']
 
 # %% ../nbs/03_audio.ipynb #56d084bc
 import hashlib, wave
@@ -173,6 +174,18 @@ def embed(
     empty = torch.zeros(model.dims.n_audio_layer + 1, model.dims.n_audio_state)
     return (torch.cat(states, 2).mean((0, 2)) if states else empty).numpy(), segments, language
 
+# %% ../nbs/03_audio.ipynb #fd14f79f
+@torch.inference_mode()
+def word_vectors(
+    model, # from `load_whisper`
+    segments: Sequence[Segment],
+) -> np.ndarray: # (tokens, width) float32
+    "The vectors of the text tokens of everything that is said, in order."
+    from whisper.tokenizer import get_tokenizer
+    tokenizer = get_tokenizer(model.is_multilingual)
+    tokens = [token for segment in segments for token in tokenizer.encode(f" {segment.text}")]
+    return model.decoder.token_embedding.weight[tokens].float().numpy()
+
 # %% ../nbs/03_audio.ipynb #a8cc9516
 @cache
 def checkpoint_key(name: str) -> str:
@@ -182,7 +195,7 @@ def checkpoint_key(name: str) -> str:
 
 def audio_key(path: Path, config: AudioConfig) -> str:
     "The key of a video's sound features."
-    return settings_key({"checkpoint": checkpoint_key(config.whisper), "language": config.language}, path)
+    return settings_key({"checkpoint": checkpoint_key(config.whisper), "language": config.language, "holds": "layers and words"}, path)
 
 def wav_path(corpus: str | Path, id: str) -> Path:
     "Where the sound of a video is kept."
@@ -202,7 +215,7 @@ def extract_audio(
     sound = read_wav(wav) if there else np.zeros(0, np.float32)
     embedding, segments, language = embed(load_whisper(config.whisper), sound, config.language)
     note = {"sound": there, "seconds": round(len(sound) / RATE, 3), "language": language, "segments": [asdict(s) for s in segments]}
-    save_features(target, {"embedding": embedding, "speech": np.array(bool(segments))}, key, note)
+    save_features(target, {"embedding": embedding, "words": word_vectors(load_whisper(config.whisper), segments), "speech": np.array(bool(segments))}, key, note)
     return True
 
 # %% ../nbs/03_audio.ipynb #b33da391

@@ -37,9 +37,11 @@ class Batch(NamedTuple):
     clips: Tensor | None = None     # (B, 3, F, 128, 72) uint8: the kept frames, padded with zeros
     frames: Tensor | None = None    # (B, F) bool: which of them are real; a row without any is a video that cannot be seen
     embedding: Tensor | None = None # (B, C, h, w): the encoder's last hidden state
-    states: Tensor | None = None    # (B, F, C + 3, gh, gw): the encoder's hidden states and the colours of the picture, averaged over a coarse grid
+    states: Tensor | None = None    # (B, F, C + 9, gh, gw): the encoder's hidden states and the colours of the picture on a coarse grid
     audio: Tensor | None = None     # (B, 7, W): Whisper's layers, averaged over the speech
     speech: Tensor | None = None    # (B,) bool: whether there is any speech
+    words: Tensor | None = None     # (B, T, W): the vectors of the words that are said, padded with zeros
+    said: Tensor | None = None      # (B, T) bool: which of them are real
     target: Tensor | None = None    # (B,): what is to be predicted
 
 # %% ../nbs/04_autoencoder.ipynb #1d403416
@@ -142,10 +144,11 @@ def encode(self: ConvLSTMAutoencoder,
 def places(self: ConvLSTMAutoencoder,
     clips: Tensor, # (B, 3, F, H, W), pixels 0…255
     states: Tensor, # (B, F, hidden, h, w) of these clips
-) -> Tensor: # (B, F, hidden + 3, rows, columns)
-    "The states and the colours (0…1) of the picture, both averaged over the config's coarse grid."
-    both = states, clips.transpose(1, 2).float()/255
-    return torch.cat([F.adaptive_avg_pool2d(x.flatten(0, 1), self.config.grid).unflatten(0, states.shape[:2]) for x in both], 2)
+) -> Tensor: # (B, F, hidden + 9, rows, columns)
+    "At every place of the config's coarse grid: the mean of the states, and the mean, the highest and the lowest of each colour (0…1)."
+    pixels, grid = clips.transpose(1, 2).flatten(0, 1).float()/255, self.config.grid
+    parts = [F.adaptive_avg_pool2d(states.flatten(0, 1), grid), F.adaptive_avg_pool2d(pixels, grid), F.adaptive_max_pool2d(pixels, grid), -F.adaptive_max_pool2d(-pixels, grid)]
+    return torch.cat(parts, 1).unflatten(0, states.shape[:2])
 
 # %% ../nbs/04_autoencoder.ipynb #ae083165
 @patch
@@ -201,7 +204,8 @@ class Videos:
     audio: np.ndarray | None = None             # (N, 7, W) float32
     speech: np.ndarray | None = None            # (N,) bool
     embedding: list[np.ndarray] | None = None   # (C, h, w) float16
-    states: list[np.ndarray] | None = None      # (F, C + 3, gh, gw) float16
+    states: list[np.ndarray] | None = None      # (F, C + 9, gh, gw) float16
+    words: list[np.ndarray] | None = None       # (T, W) float32
     target: np.ndarray | None = None            # (N,) what a model shall predict
 
     def __len__(self) -> int: return len(self.ids)
@@ -229,6 +233,7 @@ def batch(self: Videos,
     if "clips" in reads: fields["clips"], fields["frames"] = pad_frames([self.clips[row] for row in rows], 1)
     elif "frames" in reads: fields["frames"] = pad_frames([self.clips[row][:, :, :1, :1] for row in rows], 1)[1]
     if "states" in reads: fields["states"] = pad_frames([self.states[row] for row in rows], 0)[0].float()
+    if "words" in reads: fields["words"], fields["said"] = pad_frames([self.words[row] for row in rows], 0)
     if "embedding" in reads: fields["embedding"] = torch.from_numpy(np.stack([self.embedding[row] for row in rows])).float()
     for name in {"audio", "speech"} & set(reads): fields[name] = torch.from_numpy(getattr(self, name)[list(rows)])
     if self.target is not None: fields["target"] = torch.from_numpy(self.target[list(rows)])
@@ -278,7 +283,7 @@ class Lesson(L.LightningModule):
     def validation_step(self, batch, _): self._step(batch, "valid")
 
     def configure_optimizers(self):
-        optimizer = torch.optim.AdamW(self.model.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay)
+        optimizer = torch.optim.AdamW(self.model.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay, fused=True)
         if not self.config.one_cycle: return optimizer
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.config.lr, total_steps=self.trainer.estimated_stepping_batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -422,7 +427,7 @@ def show_frames(
 def embed_clip(
     model: ConvLSTMAutoencoder,
     clip: np.ndarray, # uint8 (3, F, H, W)
-) -> dict[str, np.ndarray]: # float16: embedding (hidden, h, w) and states (F, hidden + 3, gh, gw)
+) -> dict[str, np.ndarray]: # float16: embedding (hidden, h, w) and states (F, hidden + 9, gh, gw)
     "What the encoder remembers of a clip; zeros and no states where there are no frames."
     device = next(model.parameters()).device
     clips, frames = (x.to(device) for x in pad_frames([clip]))
@@ -444,7 +449,7 @@ def embed_corpus(
     made = 0
     for id in tqdm(ids, desc="embedding", unit="video", disable=not progress, leave=False):
         clip, target = stage/"visual"/f"{id}.safetensors", stage/"autoencoder"/f"{id}.safetensors"
-        key = settings_key({"weights": digest, "clip": features_header(clip).get("key"), "grid": config["grid"], "holds": "states and colours"})
+        key = settings_key({"weights": digest, "clip": features_header(clip).get("key"), "grid": config["grid"], "holds": "states, mean, highest and lowest colours"})
         if not clip.exists() or features_header(target).get("key") == key: continue
         save_features(target, embed_clip(model, load_features(clip)["clip"]), key)
         made += 1
@@ -463,6 +468,6 @@ def load_videos(
     fill = lambda rows, name, empty: [row.get(name, empty) for row in rows]
     like = lambda rows, name, shape, dtype: next((np.zeros_like(row[name]) for row in rows if name in row), np.zeros(shape, dtype))
     audio = np.stack(fill(heard, "embedding", like(heard, "embedding", (7, 1), np.float32)))
-    fields = dict(audio=audio, speech=np.array([bool(row.get("speech", False)) for row in heard]))
+    fields = dict(audio=audio, speech=np.array([bool(row.get("speech", False)) for row in heard]), words=fill(heard, "words", np.zeros((0, audio.shape[2]), np.float32)))
     if any(known): fields |= {"embedding": fill(known, "embedding", like(known, "embedding", (), np.float16)), "states": fill(known, "states", like(known, "states", (), np.float16)[:0])}
     return Videos(list(ids), fill(seen, "clip", np.zeros((3, 0, 128, 72), np.uint8)), None if views_k is None else np.asarray(views_k, float), **fields)

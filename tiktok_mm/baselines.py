@@ -26,21 +26,23 @@ def constants(
 
 # %% ../nbs/05_baselines.ipynb #5ed0fb36
 def pooled(
-    videos: Videos, # with states and audio
-) -> np.ndarray: # (N, C + W), NaN where a modality is missing
-    "One row a video: the encoder's states averaged over frames and places, Whisper's layers averaged."
-    seen = [states.astype(np.float32).mean((0, 2, 3)) if len(states) else np.full(states.shape[1], np.nan, np.float32) for states in videos.states]
-    return np.hstack([np.stack(seen), np.where(videos.speech[:, None], videos.audio.mean(1), np.nan)])
+    videos: Videos, # with states, audio and words
+) -> np.ndarray: # (N, C + 9 + 2·W), NaN where a modality is missing
+    "One row a video: the encoder's states and the colours averaged over frames and places, Whisper's layers averaged, the words averaged."
+    mean = lambda values, axes: values.astype(np.float32).mean(axes) if len(values) else np.full(values.shape[1], np.nan, np.float32)
+    seen, said = np.stack([mean(states, (0, 2, 3)) for states in videos.states]), np.stack([mean(words, 0) for words in videos.words])
+    return np.hstack([seen, np.where(videos.speech[:, None], videos.audio.mean(1), np.nan), said])
 
 # %% ../nbs/05_baselines.ipynb #9cb3797d
 def fit_boosting(
-    train: Videos, # with states, audio and views
+    train: Videos, # with states, audio and words
+    target: np.ndarray, # (N,) what to predict
     seed: int = 42,
-): # scikit-learn's regressor of log(1 + thousands of views) on `pooled` rows
+): # scikit-learn's regressor of the target on `pooled` rows
     "Gradient boosting on mean-pooled embeddings."
     from sklearn.ensemble import HistGradientBoostingRegressor
     model = HistGradientBoostingRegressor(max_iter=100, learning_rate=0.05, min_samples_leaf=10, random_state=seed)
-    return model.fit(pooled(train), np.log1p(train.views_k))
+    return model.fit(pooled(train), target)
 
 # %% ../nbs/05_baselines.ipynb #7269aaa0
 class CNN3D(nn.Module):
