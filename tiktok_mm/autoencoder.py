@@ -260,7 +260,7 @@ class LoopConfig:
     batch_size: int = 8
     lr: float = 1e-3
     weight_decay: float = 0.
-    one_cycle: bool = False       # let the learning rate rise to `lr` and fall again over the whole run (Smith 2018)
+    one_cycle: bool = False       # let the learning rate rise to `lr` and fall again over the whole run (Smith 2018); its last epoch counts
     patience: int | None = None   # stop after this many epochs without a better validation loss; None: never
     seed: int = 42
     precision: str = "32-true"    # "bf16-mixed" where the processor has bf16 arithmetic, see `bf16_pays`
@@ -303,11 +303,12 @@ def learn(
     valid: Videos | None = None, # videos that choose the best epoch
     callbacks: Sequence[L.Callback] = (),
 ) -> list[dict]: # one record an epoch: epoch, train_loss, valid_loss
-    "Train `model` in place; the weights of its best epoch stay."
+    "Train `model` in place; the weights of its best epoch stay, or those of the last where there is no validation or the learning rate has come to rest."
     lesson, checkpoints = Lesson(model, loss, config), Path(folder)/"checkpoints"
     last = checkpoints/"last.ckpt"
     if not last.exists(): shutil.rmtree(Path(folder)/"log", ignore_errors=True)
-    keep = ModelCheckpoint(checkpoints, "best", monitor="valid_loss" if valid else None, save_last=True, enable_version_counter=False)
+    best = "valid_loss" if valid and not config.one_cycle else None
+    keep = ModelCheckpoint(checkpoints, "best", monitor=best, save_last=True, enable_version_counter=False)
     trainer = _trainer(folder, config, [keep, *callbacks, *_stopping(config, valid)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
