@@ -6,7 +6,7 @@
 __all__ = ['Batch', 'Winograd', 'conv3x3', 'ConvLSTMCell', 'AutoencoderConfig', 'ConvLSTMAutoencoder', 'count_parameters',
            'multiply_adds', 'reconstruction_loss', 'Videos', 'Shuffle', 'WholeCheckpoints', 'LoopConfig', 'Lesson',
            'learn', 'read_log', 'bf16_pays', 'best_precision', 'save_weights', 'load_weights', 'pieces',
-           'fit_autoencoder', 'show_frames', 'embed_clip', 'embed_corpus', 'load_videos']
+           'fit_autoencoder', 'show_frames', 'embed_clip', 'load_autoencoder', 'embed_corpus', 'load_videos']
 
 # %% ../nbs/04_autoencoder.ipynb #97dc9169
 import hashlib, json, logging, shutil, warnings
@@ -503,6 +503,11 @@ def embed_clip(
     return {"embedding": states[0, -1].cpu().half().numpy(), "states": model.places(clips, states)[0, :clip.shape[1]].cpu().half().numpy()}
 
 # %% ../nbs/04_autoencoder.ipynb #ef3fae91
+def load_autoencoder(folder: str | Path) -> ConvLSTMAutoencoder:
+    "The autoencoder of a run folder."
+    config = json.loads((Path(folder)/"run.json").read_text())["config"]
+    return load_weights(folder, ConvLSTMAutoencoder(AutoencoderConfig(**{**config, "grid": tuple(config["grid"])})))
+
 def embed_corpus(
     corpus: str | Path,
     ids: Sequence[str],
@@ -511,13 +516,12 @@ def embed_corpus(
 ) -> int: # how many embeddings were made; the others were there already
     "Write `features/autoencoder/<id>.safetensors` for every video that has a clip."
     from tqdm.auto import tqdm
-    config = json.loads((Path(weights)/"run.json").read_text())["config"]
-    model = load_weights(weights, ConvLSTMAutoencoder(AutoencoderConfig(**{**config, "grid": tuple(config["grid"])})))
+    model = load_autoencoder(weights)
     stage, digest = Path(corpus)/"features", hashlib.sha256((Path(weights)/"weights.safetensors").read_bytes()).hexdigest()
     made = 0
     for id in tqdm(ids, desc="embedding", unit="video", disable=not progress, leave=False):
         clip, target = stage/"visual"/f"{id}.safetensors", stage/"autoencoder"/f"{id}.safetensors"
-        key = settings_key({"weights": digest, "clip": features_header(clip).get("key"), "grid": config["grid"], "holds": "states, mean, highest and lowest colours"})
+        key = settings_key({"weights": digest, "clip": features_header(clip).get("key"), "grid": model.config.grid, "holds": "states, mean, highest and lowest colours"})
         if not clip.exists() or features_header(target).get("key") == key: continue
         save_features(target, embed_clip(model, load_features(clip)["clip"]), key)
         made += 1

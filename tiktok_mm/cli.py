@@ -127,6 +127,7 @@ def train(
     corpus: Corpus,
     row: Annotated[str | None, typer.Argument(help="Name of a row of the table; without it the rows are listed.", show_default=False)] = None,
     split: SplitKind = "random", sizes: Sizes = PAPER_SIZES, seed: Seed = 42, swin_weights: SwinWeights = None, preset: Size = "compact", devices: Devices = 1,
+    unfreeze: Annotated[bool, typer.Option("--unfreeze", help="Let the autoencoder's encoder go on learning with an ensemble: slow.")] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs to train.", show_default="the row's")] = None,
     precision: Annotated[str | None, typer.Option(help="32-true or bf16-mixed.", show_default="bf16-mixed where the processor has it")] = None,
 ):
@@ -135,7 +136,7 @@ def train(
     A run that was stopped goes on from its last whole epoch."""
     from tiktok_mm.regression import train_named
     changes = {name: value for name, value in dict(epochs=epochs, precision=precision).items() if value is not None}
-    typer.echo(train_named(corpus, row, split, sizes, seed, swin_weights, preset, devices=devices, progress=_progress(), **changes))
+    typer.echo(train_named(corpus, row, split, sizes, seed, swin_weights, preset, unfreeze, devices=devices, progress=_progress(), **changes))
 
 # %% ../nbs/10_cli.ipynb #a74dbd26
 @app.command()

@@ -255,8 +255,9 @@ class Unfrozen(nn.Module):
         return batch._replace(embedding=states[:, -1], states=self.encoder.places(batch.clips, states)*batch.frames[..., None, None, None])
 
     def adapt(self, batch: Batch) -> None:
-        "Measure what the tokens need to know about the training videos."
-        with torch.no_grad(): self.ensemble.adapt(self.encoded(batch))
+        "Measure what the tokens need to know about the training videos, on the first of them: they all have to be encoded for it."
+        some = Batch(*(None if field is None else field[:32] for field in batch))
+        with torch.no_grad(): self.ensemble.adapt(self.encoded(some))
 
     def forward(self, batch: Batch) -> Tensor:
         "(B, outputs)."

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['METRICS', 'HIGHER_IS_BETTER', 'POST_OUTCOME', 'LOSSES', 'evaluate', 'find_leaks', 'refuse_leaks', 'Study',
            'toy_study', 'Recipe', 'build_model', 'objective', 'fit', 'outputs_of', 'predict_views', 'plot_predictions',
-           'plot_losses', 'prepare', 'recipes', 'slug', 'train_row', 'leaderboard', 'stored_scalers', 'train_named']
+           'plot_losses', 'prepare', 'recipes', 'slug', 'train_row', 'leaderboard', 'stored_scalers', 'unfrozen',
+           'train_named']
 
 # %% ../nbs/07_regression.ipynb #5fb3704f
 import hashlib, json, re
@@ -20,12 +21,12 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .autoencoder import (AutoencoderConfig, Batch, LoopConfig, Videos, best_precision, count_parameters, embed_corpus, fit_autoencoder, learn, load_videos,
-                                   load_weights, read_log, save_weights, _same_run)
+from .autoencoder import (AutoencoderConfig, Batch, LoopConfig, Videos, best_precision, count_parameters, embed_corpus, fit_autoencoder, learn, load_autoencoder,
+                                   load_videos, load_weights, read_log, save_weights, _same_run)
 from .baselines import CNN3D, Swin, SwinConfig, constants, fit_boosting, pooled
 from .core import UserError, whole_file, write_json
 from .data import Split, TargetScaler, find_metadata, make_split, near_duplicates, read_corpus
-from .ensemble import Ensemble, EnsembleConfig
+from .ensemble import Ensemble, EnsembleConfig, Unfrozen
 
 # %% ../nbs/07_regression.ipynb #a20d626d
 def _src(views, guess):
@@ -152,6 +153,7 @@ class Recipe:
     name: str
     model: str                                    # cnn3d, swin or ensemble
     settings: dict = field(default_factory=dict)  # changes to the model's preset
+    encoder: str | None = None                    # run folder of an autoencoder whose encoder goes on learning before an ensemble
     preset: str = "compact"                       # or paper
     target: str = "power"                         # none, standard, log or power
     loss: str = "huber"                           # mse, mae or huber; entropy for classes
@@ -170,7 +172,10 @@ def build_model(
     if recipe.model == "cnn3d": return CNN3D(outputs, **recipe.settings)
     if recipe.model == "swin": return Swin(outputs, make(SwinConfig)(**recipe.settings))
     if recipe.model != "ensemble": raise UserError(f"no model {recipe.model!r}: choose cnn3d, swin or ensemble")
-    return Ensemble(outputs, make(EnsembleConfig)(visual=videos.embedding[0].shape, audio=videos.audio.shape[1:], **recipe.settings))
+    encoder = load_autoencoder(recipe.encoder) if recipe.encoder else None
+    visual = (encoder.config.hidden, *(size//encoder.config.fold for size in videos.clips[0].shape[2:])) if encoder else videos.embedding[0].shape
+    ensemble = Ensemble(outputs, make(EnsembleConfig)(visual=visual, audio=videos.audio.shape[1:], **recipe.settings))
+    return Unfrozen(encoder, ensemble) if encoder else ensemble
 
 def objective(name: str) -> Callable[[Tensor, Batch], Tensor]:
     "A loss by its name, for `learn`."
@@ -190,7 +195,7 @@ def fit(
     torch.manual_seed(recipe.loop.seed)
     target = target or TargetScaler(recipe.target).fit(videos.only(split.train).views_k)
     model, wanted = build_model(recipe, videos, outputs), target.transform(videos.views_k)
-    note = {"recipe": asdict(recipe), "outputs": outputs, "target": asdict(target), "split": asdict(split), "data": _fingerprint(videos, model.reads)}
+    note = {"recipe": asdict(recipe), "outputs": outputs, "target": asdict(target), "split": asdict(split), "data": _fingerprint(videos, model.reads, recipe.encoder)}
     if _same_run(folder, note): return load_weights(folder, model)
     aimed = replace(videos, target=wanted.astype(np.int64 if recipe.loss == "entropy" else np.float32))
     train, valid = aimed.only(split.train), aimed.only(split.valid)
@@ -201,9 +206,10 @@ def fit(
     return model
 
 # %% ../nbs/07_regression.ipynb #4630ba2d
-def _fingerprint(videos: Videos, reads: Sequence[str]) -> str:
-    "A hash of everything that a model reads, so that a run is trained anew when the features or the views change."
+def _fingerprint(videos: Videos, reads: Sequence[str], encoder: str | None) -> str:
+    "A hash of everything that a model reads or starts from, so that a run is trained anew when the features, the views or the encoder change."
     digest = hashlib.sha256(videos.views_k.tobytes())
+    if encoder: digest.update((Path(encoder)/"weights.safetensors").read_bytes())
     for name in sorted(set(reads) - {"frames"}):
         for array in getattr(videos, name): digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
@@ -352,6 +358,11 @@ def stored_scalers(study: Study, names: Sequence[str]) -> dict[str, TargetScaler
     return {name: TargetScaler(**json.loads(note.read_text())["target"]) for name, note in notes.items() if note.exists()}
 
 # %% ../nbs/07_regression.ipynb #99e2c242
+def unfrozen(recipe: Recipe, study: Study) -> Recipe:
+    "The same row with an encoder that goes on learning; `UserError` for a row that has none."
+    if recipe.model != "ensemble" or "visual" not in recipe.settings.get("use", ("visual",)): raise UserError(f"{recipe.name!r} has no encoder to unfreeze: choose an ensemble that sees")
+    return replace(recipe, name=f"{recipe.name}, unfrozen", encoder=str(study.runs/"autoencoder"))
+
 def train_named(
     corpus: str | Path,
     row: str | None, # name of a row of `recipes`; None: only list them
@@ -360,6 +371,7 @@ def train_named(
     seed: int = 42,
     swin_weights: str | None = None, # "kinetics", or a file
     preset: str = "compact", # or paper
+    unfreeze: bool = False, # let the autoencoder's encoder go on learning with the row
     **loop, # changes to the training loop: devices, epochs, precision, progress
 ) -> str: # what to tell the user
     "Train one row of a corpus's table."
@@ -368,5 +380,6 @@ def train_named(
     if row not in rows: raise UserError(f"no row {row!r}: choose one of {'; '.join(rows)}")
     study = prepare(corpus, split, sizes, seed, autoencoder=AutoencoderConfig.paper() if preset == "paper" else AutoencoderConfig(), progress=loop.get("progress", False))
     refuse_leaks(study.table, study.split, groups=study.groups, encoder=study.encoder)
-    train_row(study, rows[row])
-    return f"{study.runs/slug(row)}: " + ", ".join(f"{name} {value:,.4g}" for name, value in json.loads((study.runs/slug(row)/"metrics.json").read_text()).items())
+    recipe = unfrozen(rows[row], study) if unfreeze else rows[row]
+    train_row(study, recipe)
+    return f"{study.runs/slug(recipe.name)}: " + ", ".join(f"{name} {value:,.4g}" for name, value in json.loads((study.runs/slug(recipe.name)/"metrics.json").read_text()).items())
