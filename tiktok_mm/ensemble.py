@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .autoencoder import AutoencoderConfig, Batch, ConvLSTMAutoencoder
+from .autoencoder import COLOURS, AutoencoderConfig, Batch, ConvLSTMAutoencoder
 from .core import UserError
 
 # %% ../nbs/06_ensemble.ipynb #ead0532f
@@ -119,17 +119,17 @@ def other_view(
     return moved, frames & (keep | ~(frames & keep).any(1, keepdim=True))
 
 class PlaceTokens(Tokens):
-    "The encoder's states and the colours (B, F, C + 9, rows, columns) as one token for every part of the picture at every time."
+    "The encoder's states and the colours (B, F, C + COLOURS, rows, columns) as one token for every part of the picture at every time."
     def __init__(self, config: EnsembleConfig):
-        super().__init__((config.visual[0] + 9,), config.parts[0]*config.parts[1], config.width)
+        super().__init__((config.visual[0] + COLOURS,), config.parts[0]*config.parts[1], config.width)
         self.parts, self.narrow = config.parts, nn.Linear(config.visual[0], config.narrow)
         nn.init.normal_(self.narrow.weight, std=1e-3)
-        self.look = nn.Sequential(nn.Linear(config.narrow + 9 + 2, config.look), nn.GELU())
+        self.look = nn.Sequential(nn.Linear(config.narrow + COLOURS + 2, config.look), nn.GELU())
         self.compare = nn.Sequential(nn.Linear(2*config.look, config.width), nn.GELU())
         self.project = nn.Linear(2*config.width, config.width)
 
     def values(self, batch: Batch) -> Tensor:
-        "States and colours at all places of real frames, (N, C + 9)."
+        "States and colours at all places of real frames, (N, C + COLOURS)."
         return batch.states.movedim(2, -1)[batch.frames].flatten(0, -2)
 
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -143,10 +143,10 @@ class PlaceTokens(Tokens):
         return (tokens + quiet(frames.shape[1], tokens)[:, None] + self.place).flatten(1, 2), frames.repeat_interleave(len(self.place), 1)
 
     def seen(self, places: Tensor) -> Tensor:
-        "Standardised states and colours (B, F, rows, columns, C + 9) → what is seen at each place (…, look)."
+        "Standardised states and colours (B, F, rows, columns, C + COLOURS) → what is seen at each place (…, look)."
         B, T, rows, columns, C = places.shape
-        state, colour = places.split([C - 9, 9], -1)
-        state = self.narrow(state*F.dropout(state.new_ones(B, 1, 1, 1, C - 9), 0.5, self.training))
+        state, colour = places.split([C - COLOURS, COLOURS], -1)
+        state = self.narrow(state*F.dropout(state.new_ones(B, 1, 1, 1, C - COLOURS), 0.5, self.training))
         where = torch.stack(torch.meshgrid(torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns), indexing="ij"), -1).to(places)
         return self.look(torch.cat([state, colour, where.expand(B, T, -1, -1, -1)], -1))
 
