@@ -84,6 +84,23 @@ def _squares(pictures: Tensor) -> Tensor: # (B, H/4, W/4, 4, 4, C), a view
     "Pictures (B, C, H, W) in the order of the outputs of their tiles."
     return pictures.permute(0, 2, 3, 1).unflatten(2, (-1, 4)).unflatten(1, (-1, 4)).transpose(2, 3)
 
+# %% ../nbs/04_autoencoder.ipynb #da03dba8
+def _read(x: Tensor, h: Tensor) -> Tensor: # (B, H, W, in + hidden)
+    "What the convolution reads, channels last."
+    return torch.cat([x.permute(0, 2, 3, 1), h.permute(0, 2, 3, 1)], 3)
+
+def _gate_backward(gate: Tensor, old: Tensor, new: Tensor, dh: Tensor, dc: Tensor, dold: Tensor) -> Tensor:
+    "The gradient of the gates before sigmoid and tanh, from those of the new states; that of the old c is written to `dold`."
+    i, f, o, g = gate.unbind(-2)
+    dgate, shown = torch.empty_like(gate), new.tanh()
+    di, df, do, dg = dgate.unbind(-2)
+    dc = dc + torch.ops.aten.tanh_backward(dh*o, shown)
+    torch.mul(dc, f, out=dold)
+    sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward.grad_input, torch.ops.aten.tanh_backward.grad_input # (gradient, output) → gradient
+    sigmoid_backward(dc*g, i, grad_input=di); sigmoid_backward(dc*old, f, grad_input=df)
+    sigmoid_backward(dh*shown, o, grad_input=do); tanh_backward(dc*i, g, grad_input=dg)
+    return dgate
+
 # %% ../nbs/04_autoencoder.ipynb #881bbd45
 class WinogradStep(torch.autograd.Function):
     "The cell's step: x (B, in, H, W), the states h and c (B, hidden, H, W), weight and bias of the gates → the new h and c. H and W are multiples of 4; before the first frame h may have no channels."
@@ -92,7 +109,7 @@ class WinogradStep(torch.autograd.Function):
         kernels, to_products, to_outputs = _kernels(weight).transpose(1, 2), _square(_B, x), _square(_A, x)
         new_h, new_c = x.new_empty(2, len(x), *x.shape[2:], len(bias)//4).permute(0, 1, 4, 2, 3)
         gates = x.new_empty(*_squares(new_c).shape[:-1], 4, len(bias)//4)
-        for read, gate, old, new, shown in zip(WinogradStep.read(x, h), gates, *map(_squares, (c, new_c, new_h))):
+        for read, gate, old, new, shown in zip(_read(x, h), gates, *map(_squares, (c, new_c, new_h))):
             products = torch.bmm(_each(to_products, _tiles(read)).transpose(0, 1), kernels)
             products[_ONES] += bias
             _each(to_outputs, products.transpose(0, 1), out=gate.view(-1, 16, len(bias)))
@@ -107,32 +124,14 @@ class WinogradStep(torch.autograd.Function):
         x, h, c, new_c, gates, weight = ctx.saved_tensors
         (B, channels, H, W), (K, C), kernels, to_products, to_outputs = x.shape, weight.shape[:2], _kernels(weight), _square(_B, x), _square(_A, x)
         canvases, dold, dkernels, dbias = x.new_zeros(B, H//4 + 1, 4, W//4 + 1, 4, C), torch.empty_like(c), torch.zeros_like(kernels), x.new_zeros(K)
-        for read, gate, canvas, *states in zip(WinogradStep.read(x, h), gates, canvases, *map(_squares, (c, new_c, dh, dc, dold))):
-            products = _each(to_outputs.T, WinogradStep.gate_backward(gate, *states).view(-1, 16, K)).transpose(0, 1)
+        for read, gate, canvas, *states in zip(_read(x, h), gates, canvases, *map(_squares, (c, new_c, dh, dc, dold))):
+            products = _each(to_outputs.T, _gate_backward(gate, *states).view(-1, 16, K)).transpose(0, 1)
             dbias += products[_ONES].sum(0)
             dkernels.baddbmm_(products.transpose(1, 2), _each(to_products, _tiles(read)).transpose(0, 1))
             _add_tiles(_each(to_products.T, torch.bmm(products, kernels).transpose(0, 1)), canvas)
         dread = canvases.view(B, H + 4, W + 4, C)[:, 1:1 + H, 1:1 + W].permute(0, 3, 1, 2)
         dweight = (_square(_G, x).T @ dkernels.flatten(1)).T.reshape(weight.shape)
         return dread[:, :channels], dread[:, channels:], dold, dweight, dbias
-
-    @staticmethod
-    def read(x: Tensor, h: Tensor) -> Tensor: # (B, H, W, in + hidden)
-        "What the convolution reads."
-        return torch.cat([x.permute(0, 2, 3, 1), h.permute(0, 2, 3, 1)], 3)
-
-    @staticmethod
-    def gate_backward(gate: Tensor, old: Tensor, new: Tensor, dh: Tensor, dc: Tensor, dold: Tensor) -> Tensor:
-        "The gradient of the gates before sigmoid and tanh, from those of the new states; that of the old c is written to `dold`."
-        i, f, o, g = gate.unbind(-2)
-        dgate, shown = torch.empty_like(gate), new.tanh()
-        di, df, do, dg = dgate.unbind(-2)
-        dc = dc + torch.ops.aten.tanh_backward(dh*o, shown)
-        torch.mul(dc, f, out=dold)
-        sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward.grad_input, torch.ops.aten.tanh_backward.grad_input # (gradient, output) → gradient
-        sigmoid_backward(dc*g, i, grad_input=di); sigmoid_backward(dc*old, f, grad_input=df)
-        sigmoid_backward(dh*shown, o, grad_input=do); tanh_backward(dc*i, g, grad_input=dg)
-        return dgate
 
 # %% ../nbs/04_autoencoder.ipynb #5f8de51d
 def winograd_pays(
@@ -264,7 +263,7 @@ def decode(self: ConvLSTMAutoencoder,
         third = _step(self.decoder[0], x, third, self.save_memory)
         fourth = _step(self.decoder[1], third[0], fourth, self.save_memory)
         x = fourth[0]
-        drawn.append(x.contiguous())
+        drawn.append(x.contiguous()) # the last convolution wants channels first
     pixels = self.paint(torch.stack(drawn, 2)).float().transpose(1, 2)
     return F.pixel_shuffle(pixels, self.config.fold).transpose(1, 2).sigmoid() * (1 if self.config.normalise else 255)
 
