@@ -10,7 +10,7 @@ __all__ = ['COLOURS', 'Batch', 'WinogradStep', 'winograd_pays', 'ConvLSTMCell', 
 
 # %% ../nbs/04_autoencoder.ipynb #97dc9169
 import hashlib, json, logging, shutil, warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -66,33 +66,34 @@ def _kernels(weight: Tensor) -> Tensor: # (36, K, C)
     return (_square(_G, weight) @ weight.reshape(-1, 9).T).view(36, *weight.shape[:2])
 
 # %% ../nbs/04_autoencoder.ipynb #3d7268e6
-def _tiles(picture: Tensor) -> Tensor: # (H/4·W/4, 36, C)
-    "A picture (H, W, C) as 6×6 tiles that overlap by two, zeros around it."
-    padded = F.pad(picture, (0, 0, 1, 1, 1, 1))
-    return padded.unfold(0, 6, 4).unfold(1, 6, 4).permute(0, 1, 3, 4, 2).reshape(-1, 36, picture.shape[2])
-
-def _add_tiles(tiles: Tensor, canvas: Tensor) -> None:
-    "The transpose of `_tiles`: add tiles (H/4·W/4, 36, C), overlapping, to a picture (H/4 + 1, 4, W/4 + 1, 4, C) that begins a row and a column earlier."
-    high, wide, C = len(canvas) - 1, canvas.shape[2] - 1, canvas.shape[4]
-    tiles = tiles.view(high, wide, 6, 6, C)
-    for y, rows in ((0, slice(0, 4)), (1, slice(4, 6))):
-        for x, columns in ((0, slice(0, 4)), (1, slice(4, 6))):
-            part = tiles[:, :, rows, columns].transpose(1, 2)
-            canvas[y:y + high, :part.shape[1], x:x + wide, :part.shape[3]] += part
+_ROWS = 16 # of tiles in a band
 
 def _squares(pictures: Tensor) -> Tensor: # (B, H/4, W/4, 4, 4, C), a view
     "Pictures (B, C, H, W) in the order of the outputs of their tiles."
     return pictures.permute(0, 2, 3, 1).unflatten(2, (-1, 4)).unflatten(1, (-1, 4)).transpose(2, 3)
 
+def _bands(x: Tensor, h: Tensor, *parts: Tensor) -> Iterator[tuple[Tensor, ...]]: # (rows, W/4, 6, 6, in + hidden) and the parts' (rows, …)
+    "Some rows at a time: what the convolution reads, channels last, as tiles that overlap by two, zeros around them, and what belongs to them of the `parts` (B, H/4, …)."
+    for x, h, *parts in zip(x.permute(0, 2, 3, 1), h.permute(0, 2, 3, 1), *parts):
+        tiles = F.pad(torch.cat([x, h], 2), (0, 0, 1, 1, 1, 1)).unfold(0, 6, 4).unfold(1, 6, 4).permute(0, 1, 3, 4, 2)
+        yield from zip(*(part.split(_ROWS) for part in (tiles, *parts)))
+
+def _add_tiles(tiles: Tensor, canvas: Tensor) -> None:
+    "The transpose of cutting: add tiles (rows, W/4, 6, 6, C) to a canvas (rows, 4, W/4, 4, C, 2, 2), whose last two axes look one square down and one to the right."
+    for y, rows in enumerate((slice(0, 4), slice(4, 6))):
+        for x, columns in enumerate((slice(0, 4), slice(4, 6))):
+            part = tiles[:, :, rows, columns].transpose(1, 2)
+            canvas[:, :part.shape[1], :, :part.shape[3], :, y, x].add_(part)
+
 # %% ../nbs/04_autoencoder.ipynb #da03dba8
-def _read(x: Tensor, h: Tensor) -> Tensor: # (B, H, W, in + hidden)
-    "What the convolution reads, channels last."
-    return torch.cat([x.permute(0, 2, 3, 1), h.permute(0, 2, 3, 1)], 3)
+def _tanh_(x: Tensor) -> Tensor:
+    "tanh in place, of a sigmoid."
+    return x.mul_(2).sigmoid_().mul_(2).sub_(1)
 
 def _gate_backward(gate: Tensor, old: Tensor, new: Tensor, dh: Tensor, dc: Tensor, dold: Tensor) -> Tensor:
     "The gradient of the gates before sigmoid and tanh, from those of the new states; that of the old c is written to `dold`."
     i, f, o, g = gate.unbind(-2)
-    dgate, shown = torch.empty_like(gate), new.tanh()
+    dgate, shown = torch.empty_like(gate), _tanh_(new.clone())
     di, df, do, dg = dgate.unbind(-2)
     dc = dc + torch.ops.aten.tanh_backward(dh*o, shown)
     torch.mul(dc, f, out=dold)
@@ -109,13 +110,13 @@ class WinogradStep(torch.autograd.Function):
         kernels, to_products, to_outputs = _kernels(weight).transpose(1, 2), _square(_B, x), _square(_A, x)
         new_h, new_c = x.new_empty(2, len(x), *x.shape[2:], len(bias)//4).permute(0, 1, 4, 2, 3)
         gates = x.new_empty(*_squares(new_c).shape[:-1], 4, len(bias)//4)
-        for read, gate, old, new, shown in zip(_read(x, h), gates, *map(_squares, (c, new_c, new_h))):
-            products = torch.bmm(_each(to_products, _tiles(read)).transpose(0, 1), kernels)
+        for tiles, gate, old, new, shown in _bands(x, h, gates, *map(_squares, (c, new_c, new_h))):
+            products = torch.bmm(_each(to_products, tiles.reshape(-1, 36, weight.shape[1])).transpose(0, 1), kernels)
             products[_ONES] += bias
             _each(to_outputs, products.transpose(0, 1), out=gate.view(-1, 16, len(bias)))
-            gate[..., :3, :].sigmoid_(); gate[..., 3, :].tanh_()
+            gate[..., :3, :].sigmoid_(); _tanh_(gate[..., 3, :])
             i, f, o, g = gate.unbind(-2)
-            torch.mul(o, torch.mul(i, g, out=new).addcmul_(f, old).tanh(), out=shown)
+            torch.mul(o, _tanh_(torch.mul(i, g, out=new).addcmul_(f, old).clone()), out=shown)
         ctx.save_for_backward(x, h, c, new_c, gates, weight)
         return new_h, new_c
 
@@ -124,11 +125,11 @@ class WinogradStep(torch.autograd.Function):
         x, h, c, new_c, gates, weight = ctx.saved_tensors
         (B, channels, H, W), (K, C), kernels, to_products, to_outputs = x.shape, weight.shape[:2], _kernels(weight), _square(_B, x), _square(_A, x)
         canvases, dold, dkernels, dbias = x.new_zeros(B, H//4 + 1, 4, W//4 + 1, 4, C), torch.empty_like(c), torch.zeros_like(kernels), x.new_zeros(K)
-        for read, gate, canvas, *states in zip(_read(x, h), gates, canvases, *map(_squares, (c, new_c, dh, dc, dold))):
+        for tiles, canvas, gate, *states in _bands(x, h, canvases.unfold(1, 2, 1).unfold(3, 2, 1), gates, *map(_squares, (c, new_c, dh, dc, dold))):
             products = _each(to_outputs.T, _gate_backward(gate, *states).view(-1, 16, K)).transpose(0, 1)
             dbias += products[_ONES].sum(0)
-            dkernels.baddbmm_(products.transpose(1, 2), _each(to_products, _tiles(read)).transpose(0, 1))
-            _add_tiles(_each(to_products.T, torch.bmm(products, kernels).transpose(0, 1)), canvas)
+            dkernels.baddbmm_(products.transpose(1, 2), _each(to_products, tiles.reshape(-1, 36, C)).transpose(0, 1))
+            _add_tiles(_each(to_products.T, torch.bmm(products, kernels).transpose(0, 1)).view(tiles.shape), canvas)
         dread = canvases.view(B, H + 4, W + 4, C)[:, 1:1 + H, 1:1 + W].permute(0, 3, 1, 2)
         dweight = (_square(_G, x).T @ dkernels.flatten(1)).T.reshape(weight.shape)
         return dread[:, :channels], dread[:, channels:], dold, dweight, dbias
