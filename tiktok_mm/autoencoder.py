@@ -384,7 +384,8 @@ class Lesson(L.LightningModule):
     def validation_step(self, batch, _): self._step(batch, "valid")
 
     def configure_optimizers(self):
-        optimizer = torch.optim.AdamW(self.model.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay, fused=True)
+        fused = not self.config.precision.endswith("mixed") # Lightning does not clip the gradients of a fused optimizer under autocast
+        optimizer = torch.optim.AdamW(self.model.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay, fused=fused)
         if not self.config.one_cycle: return optimizer
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.config.lr, total_steps=self.trainer.estimated_stepping_batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
