@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['COLOURS', 'Batch', 'WinogradStep', 'winograd_pays', 'ConvLSTMCell', 'AutoencoderConfig', 'ConvLSTMAutoencoder',
            'count_parameters', 'multiply_adds', 'reconstruction_loss', 'Videos', 'Shuffle', 'WholeCheckpoints',
-           'LoopConfig', 'Lesson', 'learn', 'read_log', 'bf16_pays', 'best_precision', 'save_weights', 'load_weights',
-           'pieces', 'fit_autoencoder', 'show_frames', 'embed_clip', 'load_autoencoder', 'embed_corpus', 'load_videos']
+           'LoopConfig', 'Lesson', 'learn', 'read_log', 'best_precision', 'save_weights', 'load_weights', 'pieces',
+           'fit_autoencoder', 'show_frames', 'embed_clip', 'load_autoencoder', 'embed_corpus', 'load_videos']
 
 # %% ../nbs/04_autoencoder.ipynb #97dc9169
 import hashlib, json, logging, shutil, warnings
@@ -364,7 +364,7 @@ class LoopConfig:
     one_cycle: bool = False       # let the learning rate rise to `lr` and fall again over the whole run (Smith 2018); its last epoch counts
     patience: int | None = None   # stop after this many epochs without a better validation loss; None: never
     seed: int = 42
-    precision: str = "32-true"    # "bf16-mixed" where the processor has bf16 arithmetic, see `bf16_pays`
+    precision: str = "32-true"    # "bf16-mixed" on a GPU, see `best_precision`
     devices: int = 1
     progress: bool = False        # show a progress bar
 
@@ -446,14 +446,9 @@ def read_log(folder: str | Path) -> list[dict]: # epoch, train_loss and, where t
     return table.groupby("epoch").last().reset_index().to_dict("records")
 
 # %% ../nbs/04_autoencoder.ipynb #1dbdda5b
-def bf16_pays() -> bool:
-    "Whether this machine computes in bf16 and does not imitate it."
-    if torch.cuda.is_available(): return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
 def best_precision() -> str: # Lightning's name for it
-    "bf16 where it pays, else fp32."
-    return "bf16-mixed" if bf16_pays() else "32-true"
+    "bf16 on a GPU that computes in it, else fp32."
+    return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
 
 # %% ../nbs/04_autoencoder.ipynb #8c9138ef
 def save_weights(

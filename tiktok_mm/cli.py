@@ -129,7 +129,7 @@ def train(
     split: SplitKind = "random", sizes: Sizes = PAPER_SIZES, seed: Seed = 42, swin_weights: SwinWeights = None, preset: Size = "compact", devices: Devices = 1,
     unfreeze: Annotated[bool, typer.Option("--unfreeze", help="Let the autoencoder's encoder go on learning with an ensemble: slow.")] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs to train.", show_default="the row's")] = None,
-    precision: Annotated[str | None, typer.Option(help="32-true or bf16-mixed.", show_default="bf16-mixed where the processor has it")] = None,
+    precision: Annotated[str | None, typer.Option(help="32-true or bf16-mixed.", show_default="bf16-mixed on a GPU that computes in it")] = None,
 ):
     """Train one row of the table and write its run folder: weights, settings, split, log, predictions, metrics.
 
