@@ -31,6 +31,8 @@ from torch.utils.data import DataLoader, Sampler
 from .core import UserError, features_header, load_features, save_features, settings_key, whole_file, write_json
 from .visual import pad_frames
 
+_log = logging.getLogger("tiktok_mm")
+
 # %% ../nbs/04_autoencoder.ipynb #fda731f3
 COLOURS = 9 # of a place: mean, highest and lowest of red, green and blue
 
@@ -340,6 +342,17 @@ def batch(self: Videos,
     if self.target is not None: fields["target"] = torch.from_numpy(self.target[list(rows)])
     return Batch(**fields)
 
+# %% ../nbs/04_autoencoder.ipynb #c0ffee03
+@patch
+def fingerprint(self: Videos,
+    fields: Sequence[str], # which of the fields
+) -> str: # 16 hexadecimal digits
+    "A hash of the content of some fields, so that a run is trained anew when features or views change."
+    digest = hashlib.sha256()
+    for name in sorted(fields):
+        for array in getattr(self, name): digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
 # %% ../nbs/04_autoencoder.ipynb #ed29a853
 class Shuffle(Sampler):
     "The numbers 0…n−1 in an order that depends on the seed and the epoch only."
@@ -366,20 +379,22 @@ class LoopConfig:
     seed: int = 42
     precision: str = "32-true"    # "bf16-mixed" on a GPU, see `best_precision`
     devices: int = 1
-    progress: bool = False        # show a progress bar
 
 # %% ../nbs/04_autoencoder.ipynb #9860839b
 class Lesson(L.LightningModule):
-    "A model and its loss, as Lightning wants them; the noise of an epoch depends on the seed and the epoch only."
+    "A model and its loss, as Lightning wants them; the noise of a step depends on the seed and the step only."
     def __init__(self,
         model: nn.Module, # Batch → (B, …)
         loss: Callable[[Tensor, Batch], Tensor], # (what the model says, batch) → scalar
         config: LoopConfig = LoopConfig(),
+        note: dict | None = None, # what makes this run the one that it is; goes into its checkpoints
     ):
         super().__init__()
-        self.model, self.loss, self.config = model, loss, config
+        self.model, self.loss, self.config, self.note = model, loss, config, note
 
-    def on_train_epoch_start(self): torch.manual_seed(self.config.seed*100_003 + self.current_epoch)
+    def on_save_checkpoint(self, checkpoint): checkpoint["note"] = self.note
+
+    def on_train_batch_start(self, batch, _): torch.manual_seed(self.config.seed*1_000_003 + self.global_step)
     def training_step(self, batch, _): return self._step(batch, "train")
     def validation_step(self, batch, _): self._step(batch, "valid")
 
@@ -400,25 +415,46 @@ def learn(
     model: nn.Module, # Batch → (B, …)
     loss: Callable[[Tensor, Batch], Tensor],
     train: Videos,
-    folder: str | Path, # for the log and, while it runs, the checkpoints; a killed run in the same folder goes on
+    folder: str | Path, # for the log and, while it runs, the checkpoints; the same run, killed in the same folder, resumes
     config: LoopConfig = LoopConfig(),
     valid: Videos | None = None, # videos that choose the best epoch
     callbacks: Sequence[L.Callback] = (),
+    note: dict | None = None, # what else makes this run the one that it is, as JSON: settings, split, data
+    progress: bool = False, # show a progress bar
 ) -> list[dict]: # one record an epoch: epoch, train_loss, valid_loss
     "Train `model` in place; the weights of its best epoch stay, or those of the last where there is no validation or the learning rate has come to rest."
-    lesson, checkpoints = Lesson(model, loss, config), Path(folder)/"checkpoints"
-    last = checkpoints/"last.ckpt"
-    if not last.exists(): shutil.rmtree(Path(folder)/"log", ignore_errors=True)
+    checkpoints, note = Path(folder)/"checkpoints", _run_note(train, valid, config, note)
+    lesson, last = Lesson(model, loss, config, note), _resumable(folder, note)
     best = "valid_loss" if valid and not config.one_cycle else None
     keep = ModelCheckpoint(checkpoints, "best", monitor=best, save_last=True, enable_version_counter=False)
-    trainer = _trainer(folder, config, [keep, *callbacks, *_stopping(config, valid)])
+    trainer = _trainer(folder, config, [keep, *callbacks, *_stopping(config, valid)], progress)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.fit(lesson, *_loaders(model, train, valid, config), ckpt_path=last if last.exists() else None, weights_only=True)
+        trainer.fit(lesson, *_loaders(model, train, valid, config), ckpt_path=last, weights_only=True)
     lesson.load_state_dict(torch.load(keep.best_model_path, map_location="cpu", weights_only=True)["state_dict"])
     model.eval()
     shutil.rmtree(checkpoints)
     return read_log(folder)
+
+# %% ../nbs/04_autoencoder.ipynb #c0ffee02
+def _run_note(train: Videos, valid: Videos | None, config: LoopConfig, note: dict | None) -> dict:
+    "What makes a run the one that it is, as JSON gives it back."
+    return json.loads(json.dumps({"loop": asdict(config), "train": train.ids, "valid": valid.ids if valid else [], **(note or {})}))
+
+def _resumable(folder: str | Path, note: dict) -> Path | None:
+    "The last checkpoint of a run that was interrupted, if it is this very run; what another run left is removed."
+    last = Path(folder)/"checkpoints"/"last.ckpt"
+    if last.exists():
+        if (stored := _checkpoint_note(last)) == note: return last
+        other = sorted(key for key in note.keys() | stored.keys() if note.get(key) != stored.get(key))
+        _log.warning(f"{folder}: an interrupted run with other {', '.join(other)} was found there: training starts afresh")
+    for left in ("checkpoints", "log"): shutil.rmtree(Path(folder)/left, ignore_errors=True)
+    return None
+
+def _checkpoint_note(path: Path) -> dict:
+    "The note of a checkpoint; empty if it has none or cannot be read."
+    try: return torch.load(path, map_location="cpu", mmap=True, weights_only=True).get("note") or {}
+    except Exception: return {}
 
 # %% ../nbs/04_autoencoder.ipynb #db7e0afc
 def _loaders(model, train: Videos, valid: Videos | None, config: LoopConfig) -> list[DataLoader]:
@@ -427,17 +463,16 @@ def _loaders(model, train: Videos, valid: Videos | None, config: LoopConfig) -> 
     return [load(train, sampler=Shuffle(len(train), config.seed)), *([load(valid)] if valid else [])]
 
 def _stopping(config: LoopConfig, valid) -> list[L.Callback]:
-    "Early stopping on the validation loss where it is wanted and possible, and the progress bar."
-    stop = [EarlyStopping("valid_loss", patience=config.patience)] if config.patience and valid else []
-    return stop + ([TQDMProgressBar()] if config.progress else [])
+    "Early stopping on the validation loss where it is wanted and possible."
+    return [EarlyStopping("valid_loss", patience=config.patience)] if config.patience and valid else []
 
 # %% ../nbs/04_autoencoder.ipynb #1fe7d99b
-def _trainer(folder: str | Path, config: LoopConfig, callbacks: list[L.Callback]) -> L.Trainer:
+def _trainer(folder: str | Path, config: LoopConfig, callbacks: list[L.Callback], progress: bool) -> L.Trainer:
     "Lightning's trainer with our habits: a CSV log in `folder`, whole checkpoints, nothing printed but the progress bar."
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    return L.Trainer(max_epochs=config.epochs, precision=config.precision, devices=config.devices, accelerator="auto", callbacks=callbacks, gradient_clip_val=1.,
-        logger=CSVLogger(folder, name="log"), plugins=[WholeCheckpoints()], log_every_n_steps=1, num_sanity_val_steps=0,
-        enable_progress_bar=config.progress, enable_model_summary=False)
+    return L.Trainer(max_epochs=config.epochs, precision=config.precision, devices=config.devices, accelerator="auto", callbacks=callbacks + [TQDMProgressBar()]*progress, gradient_clip_val=1.,
+        logger=CSVLogger(folder, name="log", flush_logs_every_n_steps=1), plugins=[WholeCheckpoints()], log_every_n_steps=1, num_sanity_val_steps=0,
+        enable_progress_bar=progress, enable_model_summary=False)
 
 def read_log(folder: str | Path) -> list[dict]: # epoch, train_loss and, where there was validation, valid_loss
     "The losses that `learn` logged, one record an epoch; a run that was resumed wrote them in several parts, of which the last counts."
@@ -486,15 +521,17 @@ def fit_autoencoder(
     loop: LoopConfig | None = None, # by default made of the config's learning rate, batch size and epochs
     valid: Videos | None = None, # validation videos; they choose the best epoch
     callbacks: Sequence[L.Callback] = (),
+    progress: bool = False, # show a progress bar
 ) -> ConvLSTMAutoencoder:
     "Train an autoencoder, or load it if the folder holds the same run already."
     loop = loop or LoopConfig(lr=config.lr, batch_size=config.batch_size, epochs=config.epochs, one_cycle=config.window is not None)
     torch.manual_seed(loop.seed)
     model = ConvLSTMAutoencoder(config)
-    note = {"model": "autoencoder", "config": asdict(config), "loop": asdict(loop), "train": train.ids}
+    note = {"model": "autoencoder", "config": asdict(config), "loop": asdict(loop), "train": train.ids, "valid": valid.ids if valid else [],
+            "data": [part.fingerprint(["clips"]) for part in (train, valid) if part]}
     if _same_run(folder, note): return load_weights(folder, model)
     seen = [pieces(part, config.window) if part else None for part in (train, valid)]
-    log = learn(model, lambda drawn, batch: reconstruction_loss(drawn, batch, config), seen[0], folder, loop, seen[1], callbacks)
+    log = learn(model, lambda drawn, batch: reconstruction_loss(drawn, batch, config), seen[0], folder, loop, seen[1], callbacks, note, progress)
     save_weights(folder, model, {**note, "log": log})
     return model
 
@@ -502,7 +539,7 @@ def fit_autoencoder(
 def _same_run(folder: str | Path, note: dict) -> bool:
     "Whether `folder` holds a finished run with this note."
     path, plain = Path(folder)/"run.json", json.loads(json.dumps(note))
-    return path.exists() and plain.items() <= json.loads(path.read_text()).items()
+    return path.exists() and (Path(folder)/"weights.safetensors").exists() and plain.items() <= json.loads(path.read_text()).items()
 
 # %% ../nbs/04_autoencoder.ipynb #5857798a
 def show_frames(

@@ -190,6 +190,7 @@ def fit(
     folder: str | Path, # the run folder; a killed run goes on, a finished one is loaded
     outputs: int = 1,
     target=None, # fitted on training views, with `transform` and `inverse`; by default the recipe's scaler
+    progress: bool = False, # show a progress bar
 ) -> nn.Module: # in evaluation mode, with the weights of its best epoch
     "Train one model, or load it if the folder holds this very run."
     torch.manual_seed(recipe.loop.seed)
@@ -201,18 +202,15 @@ def fit(
     train, valid = aimed.only(split.train), aimed.only(split.valid)
     if hasattr(model, "adapt"): model.adapt(train.batch(range(len(train)), model.reads))
     if outputs == 1: _start_at_constant(model, train.target, recipe.loss)
-    learn(model, objective(recipe.loss), train, folder, recipe.loop, valid)
+    learn(model, objective(recipe.loss), train, folder, recipe.loop, valid, note=note, progress=progress)
     save_weights(folder, model, {**note, "parameters": count_parameters(model)})
     return model
 
 # %% ../nbs/07_regression.ipynb #4630ba2d
-def _fingerprint(videos: Videos, reads: Sequence[str], encoder: str | None) -> str:
-    "A hash of everything that a model reads or starts from, so that a run is trained anew when the features, the views or the encoder change."
-    digest = hashlib.sha256(videos.views_k.tobytes())
-    if encoder: digest.update((Path(encoder)/"weights.safetensors").read_bytes())
-    for name in sorted(set(reads) - {"frames"}):
-        for array in getattr(videos, name): digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
+def _fingerprint(videos: Videos, reads: Sequence[str], encoder: str | None) -> list[str]:
+    "A hash of everything that a model reads, and of the encoder that it starts from."
+    start = [hashlib.sha256((Path(encoder)/"weights.safetensors").read_bytes()).hexdigest()[:16]] if encoder else []
+    return [videos.fingerprint({"views_k", *reads} - {"frames"}), *start]
 
 def _start_at_constant(model: nn.Module, target: np.ndarray, loss: str) -> None:
     "Set the bias of the heads to the constant that is best for this loss."
@@ -286,8 +284,8 @@ def prepare(
     split = make_split(table, kind, sizes, seed, groups)
     split.save(corpus/"runs"/"split.json")
     raw = load_videos(corpus, list(table.id), table.views_k)
-    loop = LoopConfig(epochs=autoencoder.epochs, batch_size=autoencoder.batch_size, lr=autoencoder.lr, one_cycle=autoencoder.window is not None, seed=seed, precision=best_precision(), progress=progress)
-    fit_autoencoder(raw.only(split.train), corpus/"runs"/"autoencoder", autoencoder, loop, raw.only(split.valid))
+    loop = LoopConfig(epochs=autoencoder.epochs, batch_size=autoencoder.batch_size, lr=autoencoder.lr, one_cycle=autoencoder.window is not None, seed=seed, precision=best_precision())
+    fit_autoencoder(raw.only(split.train), corpus/"runs"/"autoencoder", autoencoder, loop, raw.only(split.valid), progress=progress)
     embed_corpus(corpus, list(table.id), corpus/"runs"/"autoencoder", progress)
     encoder = json.loads((corpus/"runs"/"autoencoder"/"run.json").read_text())["train"]
     return Study(corpus, table, split, load_videos(corpus, list(table.id), table.views_k), groups, encoder)
@@ -304,7 +302,7 @@ def recipes(
     seed: int = 42,
     swin_weights: str | None = None, # "kinetics", or a file; None: Swin is small and trains from scratch
     preset: str = "compact", # paper: the published sizes, for a GPU
-    **loop, # changes to every training loop: devices, precision, progress, epochs
+    **loop, # changes to every training loop: devices, precision, epochs
 ) -> list[Recipe]:
     "The rows that are trained, in the table's order."
     if preset not in ("compact", "paper"): raise UserError(f"no preset {preset!r}: choose compact or paper")
@@ -327,11 +325,12 @@ def slug(name: str) -> str:
 def train_row(
     study: Study,
     recipe: Recipe,
+    progress: bool = False, # show a progress bar
 ) -> np.ndarray: # (test videos,) predicted views in thousands
     "Train one row or load it, and write its predictions and metrics into its run folder."
     folder, test = study.runs/slug(recipe.name), study.videos.only(study.split.test)
     target = TargetScaler(recipe.target).fit(study.videos.only(study.split.train).views_k)
-    guess = predict_views(fit(recipe, study.videos, study.split, folder), test, target)
+    guess = predict_views(fit(recipe, study.videos, study.split, folder, progress=progress), test, target)
     with whole_file(folder/"predictions.csv") as part: pd.DataFrame({"id": test.ids, "views_k": test.views_k, "predicted_k": guess}).to_csv(part, index=False)
     write_json(folder/"metrics.json", {metric: float(f(test.views_k, guess)) for metric, f in METRICS.items()})
     return guess
@@ -372,14 +371,15 @@ def train_named(
     swin_weights: str | None = None, # "kinetics", or a file
     preset: str = "compact", # or paper
     unfreeze: bool = False, # let the autoencoder's encoder go on learning with the row
-    **loop, # changes to the training loop: devices, epochs, precision, progress
+    progress: bool = False, # show progress bars
+    **loop, # changes to the training loop: devices, epochs, precision
 ) -> str: # what to tell the user
     "Train one row of a corpus's table."
     rows = {recipe.name: recipe for recipe in recipes(seed, swin_weights, preset, **loop)}
     if row is None: return "\n".join(rows)
     if row not in rows: raise UserError(f"no row {row!r}: choose one of {'; '.join(rows)}")
-    study = prepare(corpus, split, sizes, seed, autoencoder=AutoencoderConfig.paper() if preset == "paper" else AutoencoderConfig(), progress=loop.get("progress", False))
+    study = prepare(corpus, split, sizes, seed, autoencoder=AutoencoderConfig.paper() if preset == "paper" else AutoencoderConfig(), progress=progress)
     refuse_leaks(study.table, study.split, groups=study.groups, encoder=study.encoder)
     recipe = unfrozen(rows[row], study) if unfreeze else rows[row]
-    train_row(study, recipe)
+    train_row(study, recipe, progress)
     return f"{study.runs/slug(recipe.name)}: " + ", ".join(f"{name} {value:,.4g}" for name, value in json.loads((study.runs/slug(recipe.name)/"metrics.json").read_text()).items())
