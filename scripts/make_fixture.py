@@ -2,7 +2,7 @@
 import shutil
 from pathlib import Path
 
-from tiktok_mm.synthetic import make_corpus
+from tiktok_mm.synthetic.corpus import make_corpus
 
 FIXTURE = Path(__file__).parents[1] / "tests" / "fixtures" / "corpus"
 

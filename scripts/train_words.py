@@ -27,7 +27,7 @@ from whisper.model import ModelDimensions, Whisper, sinusoids
 from whisper.tokenizer import get_tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tiktok_mm.speech import HELD_OUT_VOICE, SAMPLE_RATE, VOICES, WORDS, say
+from tiktok_mm.synthetic.speech import HELD_OUT_VOICE, SAMPLE_RATE, VOICES, WORDS, say
 
 CHECKPOINT = Path(__file__).parents[1]/'tiktok_mm'/'assets'/'whisper-words.pt'
 TRAINING_VOICES = [v for v in VOICES if v != HELD_OUT_VOICE]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tiktok_mm.data import av_logging_off
+from tiktok_mm.lib.media import av_logging_off
 
 ROOT = Path(__file__).parents[1]
 av_logging_off()

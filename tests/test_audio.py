@@ -8,10 +8,10 @@ import pytest
 import torch
 from videos import make_video
 
-from tiktok_mm.audio import (RATE, AudioConfig, RememberingEncoder, embed, extract_audio, extract_wav, load_transcript, load_whisper, read_wav,
-                             segment_states, transcribe)
-from tiktok_mm.core import UserError, feature_path, load_features
-from tiktok_mm.speech import WORDS, say
+from tiktok_mm.audio import RATE, AudioConfig, RememberingEncoder, embed, extract_audio, extract_wav, load_transcript, load_whisper, read_wav, segment_states, transcribe
+from tiktok_mm.lib.core import UserError
+from tiktok_mm.lib.store import feature_path, load_features
+from tiktok_mm.synthetic.speech import WORDS, say
 
 
 def write_sound(path, sound: np.ndarray, rate: int = RATE, layout: str = "mono", codec: str = "aac"):

@@ -5,9 +5,9 @@ import string
 import numpy as np
 import pytest
 
-from tiktok_mm.core import UserError, parse_count
+from tiktok_mm.lib.core import UserError, parse_count
 from tiktok_mm.data import read_corpus
-from tiktok_mm.synthetic import make_corpus
+from tiktok_mm.synthetic.corpus import make_corpus
 
 GOOD = {
     "videos.csv": "id,views\n1,21.1M\n2,1635\n",

@@ -9,8 +9,9 @@ import time
 
 import pytest
 
-from tiktok_mm.core import UserError, features_header
-from tiktok_mm.extract import extract
+from tiktok_mm.lib.core import UserError
+from tiktok_mm.lib.store import features_header
+from tiktok_mm.pipeline.extract import extract
 
 COMMAND = [sys.executable, "-c", "from tiktok_mm.cli import main; main()", "extract"]
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from tiktok_mm.autoencoder import read_log
-from tiktok_mm.extract import extract
+from tiktok_mm.lib.training import read_log
+from tiktok_mm.pipeline.extract import extract
 from tiktok_mm.regression import train_named
 from tiktok_mm.visual import VisualConfig
 

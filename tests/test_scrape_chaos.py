@@ -10,8 +10,11 @@ import pytest
 if not os.environ.get("CI"): pytest.importorskip("selenium", reason="no selenium: pip install 'tiktok_mm[scrape]'")
 from replica import FOREVER, Replica
 from replica.chromium import FAST, browser, collect, states
-from tiktok_mm.pages import PageError, read_tiles
-from tiktok_mm.scrape import draw_order, read_raw, tag_batches
+from tiktok_mm.scraping.listings import read_tiles
+from tiktok_mm.scraping.pages import PageError
+from tiktok_mm.scraping.listings import tag_batches
+from tiktok_mm.scraping.manifest import read_raw
+from tiktok_mm.scraping.sampling import draw_order
 
 DANCE = {"Dance": ["dance"]}
 

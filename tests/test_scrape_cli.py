@@ -11,7 +11,7 @@ import pytest
 if not os.environ.get("CI"): pytest.importorskip("selenium", reason="no selenium: pip install 'tiktok_mm[scrape]'")
 from replica import FOREVER, Replica
 from replica.chromium import browser, display
-from tiktok_mm.scrape import Corpus
+from tiktok_mm.scraping.manifest import Corpus
 
 
 def command(*args) -> list[str]: return [sys.executable, "-c", "from tiktok_mm.cli import main; main()", "scrape", *map(str, args)]

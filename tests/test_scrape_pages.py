@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 if not os.environ.get("CI"): pytest.importorskip("pydantic", reason="no pydantic: pip install 'tiktok_mm[scrape]'")
-from tiktok_mm.pages import PageError, media_urls, page_notice, parse_html, read_challenge, read_listing, read_tiles, read_video, read_video_page
+from tiktok_mm.scraping.listings import read_challenge, read_listing, read_tiles
+from tiktok_mm.scraping.pages import PageError, media_urls, page_notice, parse_html, read_video, read_video_page
 
 ID = "7193025561881496874"
 PAGES = Path(__file__).parent/"pages"

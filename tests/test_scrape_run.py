@@ -19,15 +19,20 @@ import psutil
 from replica import FOREVER, Replica
 from replica.chromium import FAST, browser, collect
 from replica.media import clip_plan
-from tiktok_mm.core import read_jsonl
+from tiktok_mm.lib.store import read_jsonl
 from tiktok_mm.data import read_corpus
-from tiktok_mm.pages import PageError
-from tiktok_mm.scrape import TOPICS, Browser, Corpus, anonymise, draw_order, history, purge, read_raw, refresh, scrape, self_check
+from tiktok_mm.scraping.pages import PageError
+from tiktok_mm.scrape import scrape
+from tiktok_mm.scraping.browser import Browser
+from tiktok_mm.scraping.manifest import Corpus, history, read_raw
+from tiktok_mm.scraping.sampling import TOPICS, draw_order
+from tiktok_mm.scraping.upkeep import anonymise, purge, refresh, self_check
 
 PROGRAM = """
 import json, sys
 from unittest.mock import patch
-from tiktok_mm.scrape import ScrapeConfig, scrape
+from tiktok_mm.scrape import scrape
+from tiktok_mm.scraping.site import ScrapeConfig
 out, url, topics, n, config = sys.argv[1:]
 with patch("tiktok_mm.scrape.views_figure"), patch("tiktok_mm.scrape.save_figure"): scrape(out, json.loads(topics), n=int(n), base_url=url, config=ScrapeConfig(**json.loads(config)), quiet=True)
 """

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from videos import make_video
 
-from tiktok_mm.core import UserError
-from tiktok_mm.visual import Seen, VisualConfig, decode_sequential, kept_frames, read_clip, to_rgb
+from tiktok_mm.lib.core import UserError
+from tiktok_mm.lib.decoding import Seen, decode_sequential, kept_frames
+from tiktok_mm.visual import VisualConfig, read_clip, to_rgb
 
 CODECS = {
     "H.264 with B-frames": dict(codec="libx264", g="30", bf="3"),

@@ -8,8 +8,9 @@ __all__ = ['RATE', 'AUDIO_PRESETS', 'POSITIONS', 'extract_wav', 'read_wav', 'Aud
            'checkpoint_key', 'audio_key', 'wav_path', 'extract_audio', 'load_embedding', 'load_transcript',
            'write_transcripts']
 
-# %% ../nbs/03_audio.ipynb #56d084bc
-import hashlib, wave
+# %% ../nbs/03_audio.ipynb #51759a23
+import hashlib
+import wave
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -20,7 +21,10 @@ from urllib.error import URLError
 import numpy as np
 import torch
 
-from .core import UserError, feature_path, features_header, has_features, load_stage, safe_id, save_features, settings_key, whole_file, write_jsonl
+from .lib.core import UserError, safe_id
+from tiktok_mm.lib.store import (
+    feature_path, features_header, has_features, load_stage, save_features, settings_key, whole_file,
+    write_jsonl)
 
 # %% ../nbs/03_audio.ipynb #7aced67e
 RATE = 16_000 # samples a second

@@ -5,17 +5,16 @@
 # %% auto #0
 __all__ = ['constants', 'pooled', 'fit_boosting', 'CNN3D', 'even_frames', 'SwinConfig', 'Swin', 'kinetics_weights']
 
-# %% ../nbs/05_baselines.ipynb #91a9f47c
+# %% ../nbs/05_baselines.ipynb #4107aeed
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .autoencoder import Batch, Videos
-from .core import UserError
+from .lib.batch import Batch, Videos
+from .lib.core import UserError
 
 # %% ../nbs/05_baselines.ipynb #9f6e809d
 def constants(

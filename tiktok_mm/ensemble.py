@@ -6,17 +6,17 @@
 __all__ = ['EnsembleConfig', 'sinusoids', 'PaperTokens', 'Tokens', 'quiet', 'WordTokens', 'other_view', 'PlaceTokens',
            'transformer', 'Tower', 'build_tokens', 'build_head', 'Ensemble', 'Unfrozen']
 
-# %% ../nbs/06_ensemble.ipynb #af82d179
+# %% ../nbs/06_ensemble.ipynb #06cc91bb
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .autoencoder import COLOURS, AutoencoderConfig, Batch, ConvLSTMAutoencoder
-from .core import UserError
+from .autoencoder import ConvLSTMAutoencoder
+from .lib.batch import Batch, COLOURS
 
 # %% ../nbs/06_ensemble.ipynb #ead0532f
 @dataclass(frozen=True)

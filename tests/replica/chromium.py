@@ -6,7 +6,10 @@ from unittest.mock import patch
 
 import pytest
 
-from tiktok_mm.scrape import Browser, Corpus, ScrapeConfig, scrape
+from tiktok_mm.scrape import scrape
+from tiktok_mm.scraping.browser import Browser
+from tiktok_mm.scraping.manifest import Corpus
+from tiktok_mm.scraping.site import ScrapeConfig
 
 from .site import Replica
 

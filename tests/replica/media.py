@@ -7,7 +7,8 @@ from tempfile import TemporaryDirectory
 
 import av
 
-from tiktok_mm.synthetic import Plan, plan, write_video
+from tiktok_mm.synthetic.causes import Plan, plan
+from tiktok_mm.synthetic.corpus import write_video
 
 
 def clip_plan(id: str) -> Plan:
