@@ -27,7 +27,7 @@ from whisper.model import ModelDimensions, Whisper, sinusoids
 from whisper.tokenizer import get_tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tiktok_mm.synthetic.speech import HELD_OUT_VOICE, SAMPLE_RATE, VOICES, WORDS, say
+from tiktok_mm.synthetic.speech import HELD_OUT_VOICE, SAMPLE_RATE, VOICES, WORDS, synthesize
 
 CHECKPOINT = Path(__file__).parents[1]/'tiktok_mm'/'assets'/'whisper-words.pt'
 TRAINING_VOICES = [v for v in VOICES if v != HELD_OUT_VOICE]
@@ -79,14 +79,14 @@ def chords(rng, n):
 
 
 def backgrounds(rng, n, seconds=60):
-    "`n` pieces of background of each kind, as {kind: float32 (n, samples)}"
+    "`n` windows of background of each kind, as {kind: float32 (n, samples)}"
     make = {'noise': noise, 'chords': chords}
     return {k: np.stack([f(rng, seconds*SAMPLE_RATE) for _ in range(n)]) for k, f in make.items()}
 
 
-def crop(rng, pieces, n):
-    "`n` consecutive samples from anywhere in one of `pieces`"
-    piece = pieces[rng.integers(len(pieces))]
+def crop(rng, windows, n):
+    "`n` consecutive samples from anywhere in one of `windows`"
+    piece = windows[rng.integers(len(windows))]
     at = rng.integers(len(piece) - n + 1)
     return piece[at:at + n]
 
@@ -124,7 +124,7 @@ def shorter(sound, spans):
 
 def speech(rng, seconds, lengths, voices):
     "Sentences of `lengths` words, less those that do not fit in `seconds`: float32 samples and [(word, start, end), ...]"
-    said = [say(rng.choice(WORDS, n), rng.choice(voices), rng, speed=rng.uniform(0.85, 1.2), gap=rng.uniform(0.03, 0.5))
+    said = [synthesize(rng.choice(WORDS, n), rng.choice(voices), rng, speed=rng.uniform(0.85, 1.2), gap=rng.uniform(0.03, 0.5))
             for n in lengths]
     spare = lambda: seconds - PAUSE*(len(said) - 1) - sum(len(sound) for sound, _ in said)/SAMPLE_RATE
     while said and spare() < 0: said[-1:] = shorter(*said[-1])
@@ -144,9 +144,9 @@ def coloured(rng, audio):
 
 def mixed(rng, audio, pool, share=0.5, quietest=40, loudest=5):
     "`audio` with a `share` of the backgrounds of `pool`, each `loudest` to `quietest` dB below the speech"
-    for pieces in pool.values():
+    for windows in pool.values():
         if rng.random() < share:
-            audio = audio + 0.1*10**(-rng.uniform(loudest, quietest)/20)*crop(rng, pieces, len(audio))
+            audio = audio + 0.1*10**(-rng.uniform(loudest, quietest)/20)*crop(rng, windows, len(audio))
     return np.clip(audio*rng.uniform(0.2, 1.2), -1, 1)
 
 
@@ -354,7 +354,7 @@ def hearing_loss(named, heard):
 
 
 def off_target(looks, where):
-    "How little half of the decoder's heads look to `where` the row to come is heard: mean of -log of the share"
+    "How little half of the decoder's heads probe to `where` the row to come is heard: mean of -log of the share"
     looks, where = looks[:, ::2], where[:, None]
     there = torch.where(where, looks, -1e4).logsumexp(-1) - looks.logsumexp(-1)
     return -there[where.any(-1).expand_as(there)].mean()

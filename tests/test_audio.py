@@ -8,13 +8,13 @@ import pytest
 import torch
 from videos import make_video
 
-from tiktok_mm.audio import RATE, AudioConfig, RememberingEncoder, embed, extract_audio, extract_wav, load_transcript, load_whisper, read_wav, segment_states, transcribe
+from tiktok_mm.audio import SAMPLE_RATE, AudioConfig, CachingEncoder, embed, extract_audio, extract_wav, load_transcript, load_whisper, read_wav, segment_states, transcribe
 from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.store import feature_path, load_features
-from tiktok_mm.synthetic.speech import WORDS, say
+from tiktok_mm.synthetic.speech import WORDS, synthesize
 
 
-def write_sound(path, sound: np.ndarray, rate: int = RATE, layout: str = "mono", codec: str = "aac"):
+def write_sound(path, sound: np.ndarray, rate: int = SAMPLE_RATE, layout: str = "mono", codec: str = "aac"):
     "A video file with nothing but this sound (channels, samples)."
     with av.open(str(path), "w") as box:
         stream = box.add_stream(codec, rate=rate, layout=layout)
@@ -65,35 +65,35 @@ def test_no_sound_track(tmp_path):
 
 @pytest.mark.parametrize("seconds", [0.05, 1, 30, 31])
 def test_silence_is_empty(seconds):
-    embedding, segments, _ = embed(load_whisper(), np.zeros(int(seconds * RATE), np.float32))
+    embedding, segments, _ = embed(load_whisper(), np.zeros(int(seconds * SAMPLE_RATE), np.float32))
     assert segments == [] and embedding.shape == (7, 64) and not embedding.any()
 
 
 def test_noise_is_mostly_empty():
     rng = np.random.default_rng(0)
-    texts = [transcribe(load_whisper(), rng.normal(0, level, 20 * RATE).astype(np.float32))[0] for level in np.geomspace(0.001, 0.1, 8)]
+    texts = [transcribe(load_whisper(), rng.normal(0, level, 20 * SAMPLE_RATE).astype(np.float32))[0] for level in np.geomspace(0.001, 0.1, 8)]
     assert sum(not segments for segments in texts) >= 7
 
 
 def test_ten_minutes(tmp_path):
     "Words said in the first, the fifth and the tenth minute are found there; every window is encoded once."
-    rng, sound = np.random.default_rng(0), np.zeros(600 * RATE, np.float32)
+    rng, sound = np.random.default_rng(0), np.zeros(600 * SAMPLE_RATE, np.float32)
     sound += rng.normal(0, 0.001, len(sound)).astype(np.float32)
     for start in (10, 290, 575):
-        speech, _ = say(list(WORDS[:4]), "us-f1", rng)
-        sound[start * RATE : start * RATE + len(speech)] += speech
+        speech, _ = synthesize(list(WORDS[:4]), "us-f1", rng)
+        sound[start * SAMPLE_RATE : start * SAMPLE_RATE + len(speech)] += speech
     extract_audio(tmp_path, "long", write_sound(tmp_path / "long.mp4", sound[None]))
     note = load_transcript(tmp_path, "long")
     assert note["seconds"] == pytest.approx(600, abs=0.2)
     assert {round(segment["end"] / 60) for segment in note["segments"]} == {0, 5, 10}
-    assert 600 / 30 <= len(load_whisper().encoder.memory) <= 24
+    assert 600 / 30 <= len(load_whisper().encoder.cache) <= 24
 
 
 def test_every_window_is_encoded_once(monkeypatch):
     model, calls = load_whisper(), []
     encoder = model.encoder.encoder
     monkeypatch.setattr(encoder, "forward", lambda mel, forward=encoder.forward: (calls.append(1), forward(mel))[1])
-    sound = np.pad(say(["dog", "pizza"], "us-m1", np.random.default_rng(0))[0], 8000)
+    sound = np.pad(synthesize(["dog", "pizza"], "us-m1", np.random.default_rng(0))[0], 8000)
     segments, _ = transcribe(model, sound)
     assert segment_states(model, sound, segments)
     assert len(calls) == 1
@@ -114,12 +114,12 @@ def test_base_sized_checkpoint_gives_the_papers_shapes(base_checkpoint):
     model = load_whisper(str(base_checkpoint))
     mel = torch.randn(80, 3000)
     with torch.inference_mode():
-        output, states = model.encoder.remember(mel)
+        output, states = model.encoder.encode_window(mel)
         plain = model.encoder.encoder.ln_post(states[:, -1])
     assert states.shape == (1, 7, 1500, 512)
     assert torch.allclose(plain, output, atol=1e-5)
     from tiktok_mm.audio import Segment
-    sound = np.random.default_rng(0).normal(0, 0.1, 5 * RATE).astype(np.float32)
+    sound = np.random.default_rng(0).normal(0, 0.1, 5 * SAMPLE_RATE).astype(np.float32)
     states = segment_states(model, sound, [Segment(1.0, 2.5, "word", 0.0)])
     assert states[0].shape == (1, 7, 75, 512)
 

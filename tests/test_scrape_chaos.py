@@ -12,7 +12,7 @@ from replica import FOREVER, Replica
 from replica.chromium import FAST, browser, collect, states
 from tiktok_mm.scraping.listings import read_tiles
 from tiktok_mm.scraping.pages import PageError
-from tiktok_mm.scraping.listings import tag_batches
+from tiktok_mm.scraping.listings import listing_pages
 from tiktok_mm.scraping.manifest import read_raw
 from tiktok_mm.scraping.sampling import draw_order
 
@@ -25,14 +25,14 @@ def test_passing_trouble_is_overcome(browser, tmp_path, trouble):
     with Replica(DANCE, per_tag=8, chaos={trouble: 1}) as site: result, corpus = collect(browser, tmp_path, site)
     assert not site.on(trouble), "it never struck"
     assert (result.stopped, result.short, result.table.loc["all", "failed"]) == (None, 0, 0)
-    assert [event["size"] for event in corpus.told("listed")] == [8]
+    assert [event["size"] for event in corpus.run_events("listed")] == [8]
     assert Counter(states(corpus).values()) == {"verified": 3, "discovered": 5}
 
 
 @pytest.mark.parametrize("overlay", ["captcha_container", "cookie_banner", "login_popup", "no_item_list_at_end"])
 def test_what_only_looks_like_a_wall_is_none(browser, tmp_path, overlay):
     with Replica(DANCE, per_tag=8, chaos={overlay: FOREVER}) as site: result, corpus = collect(browser, tmp_path, site)
-    assert (result.exit_code, [event["size"] for event in corpus.told("listed")]) == (0, [8])
+    assert (result.exit_code, [event["size"] for event in corpus.run_events("listed")]) == (0, [8])
     if overlay == "cookie_banner": assert {path for path in site.log if "consent" in path} == {"/consent?choice=D"}      # declined
 
 
@@ -55,7 +55,7 @@ def test_a_person_solves_the_captcha_in_the_visible_browser(browser, tmp_path):
     with Replica(DANCE, per_tag=8, chaos={"captcha": FOREVER}) as site:
         threading.Timer(2, site.chaos.clear).start()
         result, corpus = collect(browser, tmp_path, site, headed=True)
-    assert (result.exit_code, [event["code"] for event in corpus.told("wall")]) == (0, ["captcha"])
+    assert (result.exit_code, [event["code"] for event in corpus.run_events("wall")]) == (0, ["captcha"])
 
 
 def test_a_person_who_does_not_come_is_not_waited_for_forever(browser, tmp_path):
@@ -117,7 +117,7 @@ def test_a_site_that_has_nothing_for_us_is_left_alone(browser, tmp_path):
 def test_a_run_in_which_nothing_worked_decides_nothing(browser, tmp_path):
     with Replica(DANCE, per_tag=4, chaos={"reset_tag": FOREVER}) as site:
         result, corpus = collect(browser, tmp_path, site)
-        assert "nothing could be had" in result.stopped and not corpus.told("listed")
+        assert "nothing could be had" in result.stopped and not corpus.run_events("listed")
         site.chaos = {"html_media": FOREVER}
         result, corpus = collect(browser, tmp_path, site)
         assert "nothing could be had" in result.stopped and not any(state.startswith("failed") for state in states(corpus).values())
@@ -144,12 +144,12 @@ def test_a_file_that_is_too_large_is_refused(browser, tmp_path):
 
 def test_a_hashtag_that_does_not_exist_is_noted_and_the_others_go_on(browser, tmp_path):
     with Replica(DANCE, per_tag=8) as site: result, corpus = collect(browser, tmp_path, site, topics={"Dance": ["no_such_tag", "dance"]})
-    assert [event["end"] for event in corpus.told("listed")] == ["missing_tag", "end"] and result.exit_code == 0
+    assert [event["end"] for event in corpus.run_events("listed")] == ["missing_tag", "end"] and result.exit_code == 0
 
 
 def test_robots_txt_is_obeyed(browser, tmp_path):
     with Replica(DANCE, per_tag=8, robots="User-agent: *\nDisallow: /tag/") as site: result, corpus = collect(browser, tmp_path, site)
-    assert [event["end"] for event in corpus.told("listed")] == ["robots"] and not any(path.startswith("/tag") for path in site.log)
+    assert [event["end"] for event in corpus.run_events("listed")] == ["robots"] and not any(path.startswith("/tag") for path in site.log)
     assert result.short == 3
 
 
@@ -186,7 +186,7 @@ def test_likes_on_explore_tiles_are_never_taken_for_views(browser, tmp_path):
         browser.base_url = site.url
         browser.open(site.url + "/explore")
         assert browser.html().count('"video-views"') == 4 and read_tiles(browser.html()) == []
-        with pytest.raises(PageError, match="no videos"): list(tag_batches(browser, replace(FAST, page_timeout=0.5)))
+        with pytest.raises(PageError, match="no videos"): list(listing_pages(browser, replace(FAST, page_timeout=0.5)))
         result, corpus = collect(browser, tmp_path, site)
     assert result.table.loc["Dance"].tolist() == [4, 4, 0, 4, "no_views ×4"]
     assert not any("views_raw" in video for video in corpus.videos.values())
@@ -199,7 +199,7 @@ def test_an_answer_that_comes_late_is_not_taken_for_the_next_hashtags(browser):
         while not any("item_list" in path for path in site.log) and time.monotonic() < until: time.sleep(0.02)
         browser.responses()
         browser.open(site.url + "/tag/salsa")
-        found = [item.id for batch in tag_batches(browser, FAST) for item in batch.items]
+        found = [item.id for batch in listing_pages(browser, FAST) for item in batch.items]
     assert found == site.tags["salsa"]
 
 

@@ -11,7 +11,7 @@ import pytest
 if not os.environ.get("CI"): pytest.importorskip("selenium", reason="no selenium: pip install 'tiktok_mm[scrape]'")
 from replica import FOREVER, Replica
 from replica.chromium import browser, display
-from tiktok_mm.scraping.manifest import Corpus
+from tiktok_mm.scraping.manifest import Manifest
 
 
 def command(*args) -> list[str]: return [sys.executable, "-c", "from tiktok_mm.cli import main; main()", "scrape", *map(str, args)]
@@ -47,7 +47,7 @@ def test_a_corpus_from_the_command_line(tmp_path, browser):
         site.chaos["captcha"] = FOREVER
         walled = tiktok_mm(*common[:-4], "--base-url", site.url, "--delay", 0, "--out", tmp_path/"other")
         assert walled.returncode == 1 and "--headed" in walled.stderr and len(walled.stderr.strip().splitlines()) == 1
-    there = [id for id, video in Corpus(out).videos.items() if video["state"] == "verified"]
+    there = [id for id, video in Manifest(out).videos.items() if video["state"] == "verified"]
     assert tiktok_mm("--anonymise", tmp_path/"export", "--out", out).stdout.startswith("4 videos exported")
     assert tiktok_mm("--purge", there[0], "--purge", f"{there[1]},{there[2]}", "--out", out).stdout.count("removed from") == 3
     assert not any(id in (out/"manifest.jsonl").read_text() for id in there[:3])
@@ -71,8 +71,8 @@ def test_a_captcha_is_solved_in_a_window_that_can_be_seen(tmp_path, display):
             site.chaos.clear()
             assert run.wait(patience) == 0, said.read_text()
         finally: run.kill()
-    corpus = Corpus(out)
-    assert [event["code"] for event in corpus.told("wall")] == ["captcha"] and not corpus.told("stopped")
+    corpus = Manifest(out)
+    assert [event["code"] for event in corpus.run_events("wall")] == ["captcha"] and not corpus.run_events("stopped")
     assert sum(video["state"] == "verified" for video in corpus.videos.values()) == 2
 
 

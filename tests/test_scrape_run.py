@@ -24,7 +24,7 @@ from tiktok_mm.data import read_corpus
 from tiktok_mm.scraping.pages import PageError
 from tiktok_mm.scrape import scrape
 from tiktok_mm.scraping.browser import Browser
-from tiktok_mm.scraping.manifest import Corpus, history, read_raw
+from tiktok_mm.scraping.manifest import Manifest, history, read_raw
 from tiktok_mm.scraping.sampling import TOPICS, draw_order
 from tiktok_mm.scraping.upkeep import anonymise, purge, refresh, self_check
 
@@ -43,7 +43,7 @@ def start(out, site: Replica, n: int) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", PROGRAM, str(out), site.url, json.dumps(site.topics), str(n), json.dumps(asdict(FAST))], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def content(corpus: Corpus) -> tuple:
+def content(corpus: Manifest) -> tuple:
     "What a corpus says, without the times and the runs it took; and which files are there."
     drop = {"at", "collected_at"}
     videos = sorted(({key: value for key, value in video.items() if key not in drop} for video in corpus.videos.values()), key=lambda video: video["id"])
@@ -63,7 +63,7 @@ def whole(browser, tmp_path_factory):
 def test_a_corpus_over_all_topics(whole):
     result, out, site = whole
     assert (result.stopped, result.exit_code, result.table.loc["all", "verified"]) == (None, 0, 24)
-    corpus = Corpus(out)
+    corpus = Manifest(out)
     there = {id: video for id, video in corpus.videos.items() if video["state"] == "verified"}
     assert Counter(video["topic"] for video in there.values()) == dict.fromkeys(TOPICS, 2)
     for id, video in there.items():
@@ -75,14 +75,14 @@ def test_a_corpus_over_all_topics(whole):
 
 
 def test_the_frame_is_written_before_the_draw(whole):
-    events = Corpus(whole[1]).events
+    events = Manifest(whole[1]).events
     kinds = [event.get("event") or event["state"] for event in events]
     assert max(i for i, kind in enumerate(kinds) if kind in ("discovered", "listed", "frame")) < kinds.index("sampled")
     frames = {event["topic"]: event for event in events if event.get("event") == "frame"}
-    sizes = Counter(video["topic"] for video in Corpus(whole[1]).videos.values())
+    sizes = Counter(video["topic"] for video in Manifest(whole[1]).videos.values())
     assert {topic: event["size"] for topic, event in frames.items()} == sizes
     for event in events:
-        if event.get("state") == "sampled": assert event["inclusion_probability"] == 2 / sizes[Corpus(whole[1]).videos[event["id"]]["topic"]]
+        if event.get("state") == "sampled": assert event["inclusion_probability"] == 2 / sizes[Manifest(whole[1]).videos[event["id"]]["topic"]]
 
 
 def test_one_page_at_a_time_and_nothing_that_a_page_did_not_ask_for(whole):
@@ -104,7 +104,7 @@ def test_the_corpus_passes_the_next_stages(whole, tmp_path):
 
 def test_a_refresh_adds_a_snapshot_and_changes_no_label(whole, browser):
     _, out, site = whole
-    browser.base_url, before = site.url, Corpus(out).videos
+    browser.base_url, before = site.url, Manifest(out).videos
     gone, grown = [id for id, video in before.items() if video["state"] == "verified"][:2]
     views = site.views
     site.fates, site.views = {gone: "10204"}, lambda id: views(id) + 1000
@@ -113,20 +113,20 @@ def test_a_refresh_adds_a_snapshot_and_changes_no_label(whole, browser):
     table = history(out).set_index("id")
     assert result.stopped is None and len(table) == 48
     assert table.loc[grown, "views_k"].diff().iloc[1] == pytest.approx(1) and table.loc[gone, "code"].tolist() == ["", "10204"]
-    assert Corpus(out).videos == before
+    assert Manifest(out).videos == before
 
 
 def test_an_export_has_no_names(whole, tmp_path):
     assert anonymise(whole[1], tmp_path/"export") == 24
     text = (tmp_path/"export"/"manifest.jsonl").read_text()
-    videos = [video for video in Corpus(whole[1]).videos.values() if video["state"] == "verified"]
+    videos = [video for video in Manifest(whole[1]).videos.values() if video["state"] == "verified"]
     assert not any(video["id"] in text or video["author"] in text for video in videos) and "127.0.0.1" not in text
     assert sorted(video["path"] for video in read_jsonl(tmp_path/"export"/"manifest.jsonl")) == sorted(str(p.relative_to(tmp_path/"export")) for p in (tmp_path/"export"/"videos").iterdir())
 
 
 def test_a_purged_video_leaves_no_trace(whole, browser):
     _, out, site = whole
-    id, topic = next((id, video["topic"]) for id, video in Corpus(out).videos.items() if video["state"] == "verified")
+    id, topic = next((id, video["topic"]) for id, video in Manifest(out).videos.items() if video["state"] == "verified")
     (out/"features"/"visual").mkdir(parents=True)
     (out/"features"/"visual"/f"{id}.safetensors").write_bytes(b"clip")
     (out/"transcripts.jsonl").write_text(json.dumps({"id": id, "text": "hello"}) + "\n")
@@ -135,7 +135,7 @@ def test_a_purged_video_leaves_no_trace(whole, browser):
         if path.is_file(): assert id not in path.name and id.encode() not in (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()), path
     browser.base_url = site.url
     result = scrape(out, "all", n=24, seed=42, base_url=site.url, config=FAST, quiet=True, browser=browser)
-    assert result.table.loc[topic, "verified"] == 2 and id not in Corpus(out).videos
+    assert result.table.loc[topic, "verified"] == 2 and id not in Manifest(out).videos
 
 
 def test_runs_killed_at_random_moments_end_like_an_undisturbed_one(browser, tmp_path):
@@ -161,7 +161,7 @@ def test_runs_killed_at_random_moments_end_like_an_undisturbed_one(browser, tmp_
         while not begun(tmp_path/"undisturbed"): time.sleep(0.01)
         first = time.monotonic()
         assert undisturbed.wait() == 0
-        lasts, expected = time.monotonic() - first, content(Corpus(tmp_path/"undisturbed"))
+        lasts, expected = time.monotonic() - first, content(Manifest(tmp_path/"undisturbed"))
         with ThreadPoolExecutor(2) as pool: children = sum(pool.map(killed, range(kills)), [])
         _, alive = psutil.wait_procs([child for child in children if running(child)], timeout=10)
         assert not [child for child in alive if running(child)], "a browser outlived its run"
@@ -169,7 +169,7 @@ def test_runs_killed_at_random_moments_end_like_an_undisturbed_one(browser, tmp_
         reached = Counter()
         for k in range(kills):
             out = tmp_path/f"run{k}"
-            events = Corpus(out).events if begun(out) else []
+            events = Manifest(out).events if begun(out) else []
             reached[events[-1].get("state") or events[-1]["event"] if events else "nothing"] += 1
             result, corpus = collect(browser, out, site, n=4)
             assert (result.stopped, result.short) == (None, 0)

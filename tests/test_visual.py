@@ -6,7 +6,7 @@ import pytest
 from videos import make_video
 
 from tiktok_mm.lib.core import UserError
-from tiktok_mm.lib.decoding import Seen, decode_sequential, kept_frames
+from tiktok_mm.lib.decoding import DecodeInfo, decode_sequential, sampled_frames
 from tiktok_mm.visual import VisualConfig, read_clip, to_rgb
 
 CODECS = {
@@ -34,11 +34,11 @@ def pixels(frames) -> list[bytes]:
     return [to_rgb(frame).tobytes() for frame in frames]
 
 
-def assert_same(path, skips=(1, 3, 7, 50, 200)) -> Seen:
+def assert_same(path, skips=(1, 3, 7, 50, 200)) -> DecodeInfo:
     for skip in skips:
-        plain, sparse = Seen(), Seen()
+        plain, sparse = DecodeInfo(), DecodeInfo()
         expected = pixels(decode_sequential(path, skip, plain))
-        assert pixels(kept_frames(path, skip, sparse)) == expected
+        assert pixels(sampled_frames(path, skip, sparse)) == expected
         assert len(expected) == -(-plain.frames // skip)
         assert sparse.frames == plain.frames
     return sparse
@@ -48,14 +48,14 @@ def assert_same(path, skips=(1, 3, 7, 50, 200)) -> Seen:
 def test_same_bytes_as_sequential(tmp_path, name):
     options = dict(CODECS[name])
     path = make_video(tmp_path / f"clip{options.pop('suffix', '.mp4')}", **options)
-    seen = assert_same(path)
-    assert seen.frames == options.get("frames", 120)
-    assert seen.complete
-    assert seen.route == ("sequential" if name in ("MPEG-4 in AVI", "MPEG-TS") else "sparse")
+    info = assert_same(path)
+    assert info.frames == options.get("frames", 120)
+    assert info.complete
+    assert info.method == ("sequential" if name in ("MPEG-4 in AVI", "MPEG-TS") else "sparse")
 
 
 def test_same_bytes_on_real_clips(real_data):
-    routes = {path.name: assert_same(path).route for path in sorted((real_data / "clips").glob("*.mp4"))}
+    routes = {path.name: assert_same(path).method for path in sorted((real_data / "clips").glob("*.mp4"))}
     assert set(routes.values()) == {"sparse"}
 
 
@@ -68,7 +68,7 @@ def test_rotation_is_ffmpegs(tmp_path, ffmpeg, degrees):
     plain, turned, raw = make_video(tmp_path / "a.mp4", frames=3, size=(64, 96)), tmp_path / "b.mp4", tmp_path / "b.rgb"
     run(ffmpeg, "-display_rotation", degrees, "-i", plain, "-c", "copy", turned)
     run(ffmpeg, "-i", turned, "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", raw)
-    image = to_rgb(next(kept_frames(turned)))
+    image = to_rgb(next(sampled_frames(turned)))
     assert image.shape == ((96, 64, 3) if degrees == 180 else (64, 96, 3))
     assert np.abs(image.astype(int) - np.fromfile(raw, np.uint8).reshape(image.shape)).max() <= 6
     assert_same(turned)
@@ -77,17 +77,17 @@ def test_rotation_is_ffmpegs(tmp_path, ffmpeg, degrees):
 def test_edit_list(tmp_path, ffmpeg):
     plain, cut = make_video(tmp_path / "a.mp4", g="30", bf="2"), tmp_path / "b.mp4"
     run(ffmpeg, "-ss", "1.4", "-i", plain, "-c", "copy", cut)
-    seen = assert_same(cut)
-    assert 70 < seen.frames < 120
+    info = assert_same(cut)
+    assert 70 < info.frames < 120
 
 
 @pytest.mark.parametrize("share", [0.35, 0.6, 0.9, 0.99])
 def test_truncated_tail_keeps_what_is_there(tmp_path, share):
     whole, part = make_fast_start(tmp_path), tmp_path / "part.mp4"
     part.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * share)])
-    seen = assert_same(part)
-    assert not seen.complete
-    assert 0 < seen.frames < 120
+    info = assert_same(part)
+    assert not info.complete
+    assert 0 < info.frames < 120
 
 
 def make_fast_start(tmp_path):
@@ -105,7 +105,7 @@ def make_fast_start(tmp_path):
 def test_not_a_video(tmp_path, content):
     path = tmp_path / "x.mp4"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="x.mp4"): list(kept_frames(path))
+    with pytest.raises(UserError, match="x.mp4"): list(sampled_frames(path))
 
 
 def test_sound_only(tmp_path):
@@ -117,12 +117,12 @@ def test_sound_only(tmp_path):
         frame.sample_rate = 16000
         box.mux(stream.encode(frame))
         box.mux(stream.encode(None))
-    with pytest.raises(UserError, match="x.mp4"): list(kept_frames(path))
+    with pytest.raises(UserError, match="x.mp4"): list(sampled_frames(path))
 
 
 def test_clip_of_a_landscape_video_is_letterboxed(tmp_path):
     path = make_video(tmp_path / "wide.mp4", frames=10, size=(160, 90))
-    clip, seen = read_clip(path, VisualConfig(frame_skip=4))
+    clip, info = read_clip(path, VisualConfig(frame_skip=4))
     assert clip.shape == (3, 3, 128, 72)
     assert clip[:, :, :43].max() == clip[:, :, 85:].max() == 0
     assert clip[:, :, 50:80].min(axis=(0, 1)).max() > 0

@@ -78,7 +78,7 @@ def _report_check(table) -> None:
 # %% ../nbs/cli.ipynb #26983303
 @app.command()
 def check(corpus: Corpus):
-    """Read a corpus, look into every video, and report what is wrong with it.
+    """Read a corpus, probe into every video, and report what is wrong with it.
 
     Exit code 0: training may start. 1: it may not."""
     from tiktok_mm.data import check_corpus
@@ -136,9 +136,9 @@ def train(
     """Train one row of the table and write its run folder: weights, settings, split, log, predictions, metrics.
 
     A run that was stopped goes on from its last whole epoch."""
-    from tiktok_mm.regression import train_named
+    from tiktok_mm.regression import train_by_name
     changes = {name: value for name, value in dict(epochs=epochs, precision=precision).items() if value is not None}
-    typer.echo(train_named(corpus, row, split, sizes, seed, swin_weights, preset, unfreeze, devices=devices, progress=_progress(), **changes))
+    typer.echo(train_by_name(corpus, row, split, sizes, seed, swin_weights, preset, unfreeze, devices=devices, progress=_progress(), **changes))
 
 # %% ../nbs/cli.ipynb #a74dbd26
 @app.command()
@@ -152,10 +152,10 @@ def table(
     """Train or load every row and print the paper's table beside the corpus's own.
 
     The tables in every format and the pictures go to runs/table in the corpus folder."""
-    from tiktok_mm.classification import make_results
+    from tiktok_mm.classification import report_corpus
     formats = [name for name, wanted in dict(json=json, csv=csv, latex=latex).items() if wanted]
     if len(formats) > 1: raise UserError("choose one of --json, --csv and --latex")
-    results = make_results(corpus, split, sizes, seed, swin_weights, preset, progress=_progress(), devices=devices)
+    results = report_corpus(corpus, split, sizes, seed, swin_weights, preset, progress=_progress(), devices=devices)
     files = results.save((corpus if corpus.is_dir() else corpus.parent)/"runs"/"table")
     typer.echo(results.render(*formats))
     typer.echo(f"tables and pictures: {files[0].parent}", err=True)

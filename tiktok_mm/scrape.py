@@ -20,69 +20,69 @@ from . import __version__
 
 from .lib.core import safe_id
 from .lib.figures import save_figure
-from .scraping.browser import Browser, _browser, open
+from .scraping.browser import Browser, browser_for
 from .scraping.download import fetch_media, verify_media
-from .scraping.listings import Batch, tag_batches, tile_item
-from .scraping.manifest import Corpus, _key, _now, locked, read_raw, summary, views_figure, write_raw
+from .scraping.listings import ListingPage, listing_pages, tile_item
+from .scraping.manifest import Manifest, hash_id, utc_now, locked, read_raw, summary, views_figure, write_raw
 from .scraping.pages import (
-    Item, PageError, media_urls, read_item, read_video, read_video_page, video_url, views_of)
+    Item, PageError, media_urls, read_item, read_video, read_video_page, video_url, view_count_fields)
 from .scraping.sampling import draw_order, quotas, random_number, read_topics
-from .scraping.site import SITE, ScrapeConfig, _site
-from .scraping.visits import Progress, Result, Scraper, Stopped
+from .scraping.site import SITE, ScrapeConfig, checked_site
+from .scraping.visits import Progress, ScrapeResult, Scraper, Stopped
 
 # %% ../nbs/00_scrape.ipynb #bc5d00cb
-def _raw_name(hashtag: str) -> str: return hashtag if hashtag.isascii() else _key(hashtag)
+def _raw_name(hashtag: str) -> str: return hashtag if hashtag.isascii() else hash_id(hashtag)
 
 @patch
 def raw(self: Scraper, path: str, **value) -> None:
     "Keep raw JSON beside the manifest, with what made it."
-    made = {"at": _now(), "browser": self.browser.version, "package": f"tiktok_mm {__version__}", "seed": self.seed}
+    made = {"at": utc_now(), "browser": self.browser.version, "package": f"tiktok_mm {__version__}", "seed": self.seed}
     write_raw(self.corpus.path/"raw"/path, made | value)
 
 # %% ../nbs/00_scrape.ipynb #34467d17
 @patch
-def discover(self: Scraper, topic: str, hashtag: str, batch: Batch, purged: set[str]) -> None:
+def discover(self: Scraper, topic: str, hashtag: str, batch: ListingPage, purged: set[str]) -> None:
     "Write down the videos of one batch that are new, and keep their raw JSON."
-    here = self.size(hashtag)
-    new = dict.fromkeys(item.id for item in batch.items if _key(item.id) not in purged and hashtag not in [place["hashtag"] for place in self.seen(item.id)])
+    here = self.n_listed(hashtag)
+    new = dict.fromkeys(item.id for item in batch.items if hash_id(item.id) not in purged and hashtag not in [place["hashtag"] for place in self.listings_of(item.id)])
     ids = list(new)[:self.config.per_tag - here]
     entries = [entry for entry in batch.entries if str(entry["id"]) in ids]
-    name = f"{_raw_name(hashtag)}-{batch.page:03}-{_key(''.join(ids))[:8]}"
+    name = f"{_raw_name(hashtag)}-{batch.page:03}-{hash_id(''.join(ids))[:8]}"
     if ids: self.raw(f"tags/{name}.json.gz", hashtag=hashtag, cursor=batch.cursor, source=batch.source, entries=entries)
     for rank, id in enumerate(ids, here + 1):
-        seen = self.seen(id) + [{"topic": topic, "hashtag": hashtag, "rank": rank, "page": batch.page, "cursor": batch.cursor}]
+        seen = self.listings_of(id) + [{"topic": topic, "hashtag": hashtag, "rank": rank, "page": batch.page, "cursor": batch.cursor}]
         self.corpus.add(id=id, state="discovered", topic=seen[0]["topic"], topics=list(dict.fromkeys(place["topic"] for place in seen)), seen=seen)
 
 # %% ../nbs/00_scrape.ipynb #b5b1b121
 @patch
 def list_tag(self: Scraper, topic: str, hashtag: str) -> None:
     "List one hashtag to its end; a `listed` event says how it ended."
-    purged = {event["key"] for event in self.corpus.told("purged")}
+    purged = {event["key"] for event in self.corpus.run_events("purged")}
     about, pages = {}, 0
     def read():
         nonlocal pages
-        for batch in tag_batches(self.browser, self.config, about):
+        for batch in listing_pages(self.browser, self.config, about):
             self.discover(topic, hashtag, batch, purged)
             pages = max(pages, batch.page)
             self.progress.show(topic, self.corpus)
-            if self.size(hashtag) >= self.config.per_tag: return "limit"
+            if self.n_listed(hashtag) >= self.config.per_tag: return "limit"
         return "stalled" if batch.has_more else "end"
-    listed = lambda end: {"event": "listed", "topic": topic, "hashtag": hashtag, "size": self.size(hashtag), "pages": pages, "end": end, **about}
+    listed = lambda end: {"event": "listed", "topic": topic, "hashtag": hashtag, "size": self.n_listed(hashtag), "pages": pages, "end": end, **about}
     try: end = self.visit(f"{self.base_url}/tag/{quote(hashtag)}", read)
     except PageError as error: return self.failed(error, **listed(error.code))
-    self.worked()
+    self.record_success()
     self.corpus.add(**listed(end))
 
 # %% ../nbs/00_scrape.ipynb #7e3108da
 @patch
-def seen(self: Scraper, id: str) -> list[dict]:
+def listings_of(self: Scraper, id: str) -> list[dict]:
     "The places in listings where a video was seen so far."
     return self.corpus.videos.get(id, {}).get("seen", [])
 
 @patch
-def size(self: Scraper, hashtag: str) -> int:
+def n_listed(self: Scraper, hashtag: str) -> int:
     "How many videos a hashtag has listed so far."
-    return sum(place["hashtag"] == hashtag for id in self.corpus.videos for place in self.seen(id))
+    return sum(place["hashtag"] == hashtag for id in self.corpus.videos for place in self.listings_of(id))
 
 # %% ../nbs/00_scrape.ipynb #ee0bbb33
 @patch
@@ -93,7 +93,7 @@ def frame(self: Scraper, topic: str) -> list[str]:
 @patch
 def draw(self: Scraper, quota: dict[str, int]) -> None:
     "Write down every topic's frame, then draw every topic's sample."
-    known = {event["topic"] for event in self.corpus.told("frame")}
+    known = {event["topic"] for event in self.corpus.run_events("frame")}
     for topic, n in quota.items():
         size = len(self.frame(topic))
         if topic not in known: self.corpus.add(event="frame", topic=topic, size=size, quota=n, inclusion_probability=min(1.0, n / size) if size else None)
@@ -105,7 +105,7 @@ def draw(self: Scraper, quota: dict[str, int]) -> None:
 def sample(self: Scraper, topic: str, id: str, place: int, replaces: str | None = None) -> None:
     "Draw one video, if it is not drawn yet."
     if self.corpus.videos[id]["state"] != "discovered": return
-    chance = next(event["inclusion_probability"] for event in self.corpus.told("frame") if event["topic"] == topic)
+    chance = next(event["inclusion_probability"] for event in self.corpus.run_events("frame") if event["topic"] == topic)
     self.corpus.add(id=id, state="sampled", draw=place, random_number=random_number(self.seed, id), inclusion_probability=chance, replaces=replaces)
 
 # %% ../nbs/00_scrape.ipynb #debd8a0e
@@ -142,7 +142,7 @@ def merge_records(
     record, counts = {}, []
     for source, item in sorted(found, key=lambda pair: SOURCES.index(pair[0])):
         video = read_video(item, source, site).model_dump()
-        video |= views_of(getattr(item, "views_raw", None)) if video["views_raw"] is None else {}
+        video |= view_count_fields(getattr(item, "views_raw", None)) if video["views_raw"] is None else {}
         counts.append({key: video.pop(key) for key in ("source", "views_raw", "views_k", "views_exact")})
         record |= {key: value for key, value in video.items() if value not in (None, "", []) and key not in record}
     counts = sorted((c for c in counts if c["views_raw"] is not None), key=lambda c: not c["views_exact"])
@@ -153,7 +153,7 @@ def merge_records(
 @patch
 def listed(self: Scraper, id: str) -> tuple[str, Item, str] | None: # (source, item, time), or None
     "What the listing said of a video, from the raw JSON that was kept."
-    for place in self.seen(id):
+    for place in self.listings_of(id):
         for path in sorted((self.corpus.path/"raw"/"tags").glob(f"{_raw_name(place['hashtag'])}-{place['page']:03}-*.json.gz")):
             raw = read_raw(path)
             entry = next((e for e in raw["entries"] if str(e["id"]) == id), None)
@@ -168,13 +168,13 @@ def collect(self: Scraper, id: str) -> None:
         listed = self.listed(id)
         if listed and listed[1].imagePost: raise PageError("slideshow")
         if self.recover(id): return
-        self.visit(video_url(self.base_url, listed[1].author.uniqueId if listed else "", id), lambda: self.take(id, listed))
+        self.visit(video_url(self.base_url, listed[1].author.uniqueId if listed else "", id), lambda: self.save_video(id, listed))
     except PageError as error: return self.failed(error, id=id, state=f"failed:{error.code}")
-    self.worked()
+    self.record_success()
 
 # %% ../nbs/00_scrape.ipynb #6f38eecd
 @patch
-def take(self: Scraper, id: str, listed: tuple | None) -> None:
+def save_video(self: Scraper, id: str, listed: tuple | None) -> None:
     "Read the video page that the browser is on: first the facts, then the file."
     known = [listed[:2]] if listed else []
     try: item, source, found = read_video_page(self.browser.html(), self.browser.url(), id)
@@ -184,7 +184,7 @@ def take(self: Scraper, id: str, listed: tuple | None) -> None:
     if self.corpus.videos[id]["state"] == "sampled":
         record = merge_records(known + [(source, item)], self.base_url)
         self.raw(f"{id}.json.gz", url=self.browser.url(), listed=listed[1].model_dump() if listed else None, page=found)
-        self.corpus.add(**record, state="meta", collected_at=listed[2] if listed and record["source"] == listed[0] else _now())
+        self.corpus.add(**record, state="meta", collected_at=listed[2] if listed and record["source"] == listed[0] else utc_now())
     self.save_media(id, item)
 
 # %% ../nbs/00_scrape.ipynb #85fec404
@@ -248,14 +248,14 @@ def plan(
 @patch
 def run(self: Scraper, topics: dict[str, list[str]], quota: dict[str, int]) -> None:
     "List every hashtag, draw, collect."
-    done = {(event["topic"], event["hashtag"]) for event in self.corpus.told("listed")}
+    done = {(event["topic"], event["hashtag"]) for event in self.corpus.run_events("listed")}
     for topic, tags in topics.items():
         for hashtag in tags:
             if (topic, hashtag) not in done: self.list_tag(topic, hashtag)
-    self.settle(bool(self.corpus.videos))
+    self.flush_failures(bool(self.corpus.videos))
     self.draw(quota)
     for topic, n in quota.items(): self.collect_topic(topic, n)
-    self.settle(any(video["state"] == "verified" for video in self.corpus.videos.values()))
+    self.flush_failures(any(video["state"] == "verified" for video in self.corpus.videos.values()))
     for part in (self.corpus.path/"videos").glob("*.part"): part.unlink()
 
 # %% ../nbs/00_scrape.ipynb #31596ee4
@@ -269,17 +269,17 @@ def scrape(
     config: ScrapeConfig = ScrapeConfig(), # manners
     quiet: bool = False, # no live lines
     browser: Browser | None = None, # use this one
-) -> Result:
+) -> ScrapeResult:
     "Collect `n` public videos into the corpus folder `out`."
-    out, topics, base_url = Path(out), read_topics(topics), _site(base_url)
+    out, topics, base_url = Path(out), read_topics(topics), checked_site(base_url)
     quota, design = quotas(topics, n), {"topics": topics, "n": n, "seed": seed, "base_url": base_url, "per_tag": config.per_tag}
     with locked(out):
-        corpus, stopped = Corpus(out), None
+        corpus, stopped = Manifest(out), None
         corpus.same_design(**design)
-        with _browser(out, base_url, headed, config, browser) as browser, Progress(quota, quiet) as progress:
+        with browser_for(out, base_url, headed, config, browser) as browser, Progress(quota, quiet) as progress:
             corpus.add(event="run", **design, version=__version__, browser=browser.version, python=platform.python_version(), config=asdict(config))
             try: Scraper(corpus, browser, config, base_url, headed, seed, progress).run(topics, quota)
             except Stopped as error: corpus.add(event="stopped", reason=(stopped := str(error)))
     there = Counter(video["topic"] for video in corpus.videos.values() if video["state"] == "verified")
     picture = save_figure(views_figure(corpus), out/"views_by_topic.png") if there else None
-    return Result(summary(corpus), picture, stopped, sum(max(0, q - there[topic]) for topic, q in quota.items()))
+    return ScrapeResult(summary(corpus), picture, stopped, sum(max(0, q - there[topic]) for topic, q in quota.items()))

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from .lib.core import UserError
-from .lib.decoding import Seen, kept_frames
-from .lib.store import feature_path, has_features, load_stage, save_features, settings_key
+from .lib.decoding import DecodeInfo, sampled_frames
+from .lib.store import feature_path, is_cached, load_stage, save_features, config_hash
 
 # %% ../nbs/02_visual.ipynb #71fc9ac9
 @dataclass(frozen=True)
@@ -82,11 +82,11 @@ def shrink_frame(
 def read_clip(
     path: str | Path, # a video file
     config: VisualConfig = VisualConfig(),
-) -> tuple[np.ndarray, Seen]: # (3, F, 128, 72) uint8, and what was seen
+) -> tuple[np.ndarray, DecodeInfo]: # (3, F, 128, 72) uint8, and what was info
     "The kept frames of a video, letterboxed and shrunk."
-    seen = Seen()
-    frames = [shrink_frame(to_rgb(frame), config) for frame in kept_frames(path, config.frame_skip, seen)]
-    return np.ascontiguousarray(np.stack(frames).transpose(3, 0, 1, 2)), seen
+    info = DecodeInfo()
+    frames = [shrink_frame(to_rgb(frame), config) for frame in sampled_frames(path, config.frame_skip, info)]
+    return np.ascontiguousarray(np.stack(frames).transpose(3, 0, 1, 2)), info
 
 # %% ../nbs/02_visual.ipynb #e031648d
 def extract_visual(
@@ -96,10 +96,10 @@ def extract_visual(
     config: VisualConfig = VisualConfig(),
 ) -> bool: # whether there was anything to do
     "Store the clip of a video, unless it is there for the same settings and file."
-    target, key = feature_path(corpus, "visual", id), settings_key(config, path)
-    if has_features(target, key): return False
-    clip, seen = read_clip(path, config)
-    save_features(target, {"clip": clip}, key, asdict(seen))
+    target, key = feature_path(corpus, "visual", id), config_hash(config, path)
+    if is_cached(target, key): return False
+    clip, info = read_clip(path, config)
+    save_features(target, {"clip": clip}, key, asdict(info))
     return True
 
 def load_clip(corpus: str | Path, id: str) -> np.ndarray: # (3, F, 128, 72), uint8

@@ -8,7 +8,7 @@ import pytest
 
 from tiktok_mm.scrape import scrape
 from tiktok_mm.scraping.browser import Browser
-from tiktok_mm.scraping.manifest import Corpus
+from tiktok_mm.scraping.manifest import Manifest
 from tiktok_mm.scraping.site import ScrapeConfig
 
 from .site import Replica
@@ -50,7 +50,7 @@ def collect(browser, out, site: Replica, n=3, topics=None, config=FAST, **kwargs
     browser.driver.get("about:blank")
     browser.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
     with patch("tiktok_mm.scrape.views_figure"), patch("tiktok_mm.scrape.save_figure"): result = scrape(out, topics or site.topics, n=n, base_url=site.url, config=config, quiet=True, browser=browser, **kwargs)
-    return result, Corpus(out)
+    return result, Manifest(out)
 
 
-def states(corpus: Corpus) -> dict[str, str]: return {id: video["state"] for id, video in corpus.videos.items()}
+def states(corpus: Manifest) -> dict[str, str]: return {id: video["state"] for id, video in corpus.videos.items()}

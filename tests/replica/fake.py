@@ -24,7 +24,7 @@ def make_clip(path, seconds=2, fps=10):
         for packet in stream.encode(): out.mux(packet)
     return path
 
-class Moody(BaseHTTPRequestHandler):
+class FlakyHandler(BaseHTTPRequestHandler):
     clip, asked = b"", []
     def log_message(self, *args): pass
     def do_GET(self):
@@ -43,13 +43,13 @@ class Moody(BaseHTTPRequestHandler):
 
 folder = TemporaryDirectory()
 tmp = Path(folder.name)
-Moody.clip = make_clip(tmp/"clip.mp4").read_bytes()
-server = ThreadingHTTPServer(("127.0.0.1", 0), Moody)
+FlakyHandler.clip = make_clip(tmp/"clip.mp4").read_bytes()
+server = ThreadingHTTPServer(("127.0.0.1", 0), FlakyHandler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 home = f"http://127.0.0.1:{server.server_port}"
 
 
-class PaperBrowser:
+class FakeBrowser:
     "Saved pages: {path: (html, [response bodies, one for each scroll])}."
     version, user_agent, base_url, status = "1.0", "paper", home, 200
     def __init__(self, pages): self.pages, self.opened = pages, []

@@ -7,13 +7,13 @@ from tempfile import TemporaryDirectory
 
 import av
 
-from tiktok_mm.synthetic.causes import Plan, plan
+from tiktok_mm.synthetic.causes import VideoPlan, plan_video
 from tiktok_mm.synthetic.corpus import write_video
 
 
-def clip_plan(id: str) -> Plan:
+def clip_plan(id: str) -> VideoPlan:
     "What the video of `id` shows and says, in two to three seconds."
-    return plan(int(id), seed=42, authors=89, seconds=(2, 3))
+    return plan_video(int(id), seed=42, authors=89, seconds=(2, 3))
 
 
 @cache

@@ -13,13 +13,13 @@ import pandas as pd
 from torch import Tensor
 
 from .metrics import confusion
-from .store import whole_file
+from .store import atomic_write
 
 # %% ../../nbs/lib/figures.ipynb #38f36b83
 def save_figure(figure, path: str | Path, dpi: int = 110) -> Path:
     "Save a matplotlib `figure` as a PNG file, whole or not at all, and close it."
     import matplotlib.pyplot as plt
-    with whole_file(path) as part: figure.savefig(part, format="png", dpi=dpi, bbox_inches="tight")
+    with atomic_write(path) as part: figure.savefig(part, format="png", dpi=dpi, bbox_inches="tight")
     plt.close(figure)
     return Path(path)
 
@@ -42,14 +42,14 @@ def show_frames(
 # %% ../../nbs/lib/figures.ipynb #da153ec3
 def plot_predictions(
     views_k: np.ndarray, # (n,) true views in thousands
-    guesses: dict[str, np.ndarray], # model → (n,) predicted views in thousands
+    predictions: dict[str, np.ndarray], # model → (n,) predicted views in thousands
 ): # a matplotlib figure
     "Predicted against actual views on two logarithmic axes, with the identity line, and the residuals below."
     import matplotlib.pyplot as plt
-    fig, axes = plt.subplots(2, len(guesses), figsize=(2.7*len(guesses), 4.6), sharex=True, sharey="row", squeeze=False, height_ratios=(2, 1))
+    fig, axes = plt.subplots(2, len(predictions), figsize=(2.7*len(predictions), 4.6), sharex=True, sharey="row", squeeze=False, height_ratios=(2, 1))
     ends = [max(views_k.min(), 1e-2), views_k.max()]
-    for (name, guess), (above, below) in zip(guesses.items(), axes.T):
-        shown = np.clip(guess, 1e-2, None)
+    for (name, prediction), (above, below) in zip(predictions.items(), axes.T):
+        shown = np.clip(prediction, 1e-2, None)
         above.loglog(views_k, shown, "o", ms=3, alpha=0.6); above.plot(ends, ends, "k-", lw=0.7); above.set_title(name, fontsize=9)
         below.semilogx(views_k, np.log10(shown/np.clip(views_k, 1e-2, None)), "o", ms=2, alpha=0.6); below.axhline(0, color="k", lw=0.7); below.set_xlabel("actual (K)")
     axes[0, 0].set_ylabel("predicted (K)"); axes[1, 0].set_ylabel("log₁₀ ratio")
@@ -76,13 +76,13 @@ def plot_losses(
 # %% ../../nbs/lib/figures.ipynb #49a023bf
 def plot_confusion(
     truth: np.ndarray, # (n,) classes
-    guesses: dict[str, np.ndarray], # model → (n,) classes
+    predictions: dict[str, np.ndarray], # model → (n,) classes
 ): # a matplotlib figure
     "The confusion matrices of all models side by side."
     import matplotlib.pyplot as plt
-    fig, axes = plt.subplots(1, len(guesses), figsize=(2.2*len(guesses), 2.3), squeeze=False)
-    for ax, (name, guess) in zip(axes[0], guesses.items()):
-        matrix = confusion(truth, guess)
+    fig, axes = plt.subplots(1, len(predictions), figsize=(2.2*len(predictions), 2.3), squeeze=False)
+    for ax, (name, prediction) in zip(axes[0], predictions.items()):
+        matrix = confusion(truth, prediction)
         ax.imshow(matrix, cmap="Blues"); ax.set_title(name, fontsize=8); ax.set_xlabel("predicted quarter", fontsize=8); ax.tick_params(labelsize=7)
         ax.set_xticks(range(len(matrix)), range(1, len(matrix) + 1)); ax.set_yticks(range(len(matrix)), range(1, len(matrix) + 1))
         for (row, column), count in np.ndenumerate(matrix): ax.text(column, row, count, ha="center", va="center", fontsize=7, color="w" if count > matrix.max()/2 else "k")

@@ -51,7 +51,7 @@ def _fitted_on(scaler: TargetScaler, views: pd.Series, split: Split) -> str:
     return ""
 
 def _overlaps(table: pd.DataFrame, split: Split, groups: pd.Series | None) -> list[str]:
-    "Videos, near-duplicates and, in a split by author, authors that stand on both sides."
+    "Dataset, near-duplicates and, in a split by author, authors that stand on both sides."
     train, held = set(split.train), set(split.valid) | set(split.test)
     leaks = [f"{len(both)} videos stand on both sides of the split"] if (both := train & held | set(split.valid) & set(split.test)) else []
     sides = {"near-duplicates": groups} if groups is not None else {}

@@ -15,16 +15,16 @@ import numpy as np
 import pandas as pd
 
 from .core import UserError
-from .media import look_all
+from .media import probe_all
 from .store import write_json
 
 # %% ../../nbs/lib/splits.ipynb #cbd1f660
 def near_duplicate_pairs(
-    media: pd.DataFrame, # from `look_all`
+    media: pd.DataFrame, # from `probe_all`
     bits: int = 10, # largest difference between two hashes
     seconds: float = 0.5, # largest difference in length
 ) -> list[tuple[str, str]]: # pairs of ids
-    "Videos whose opening frames and lengths agree."
+    "Dataset whose opening frames and lengths agree."
     known = media[media.hashes.map(lambda h: any(h))].sort_values("duration")
     if known.empty: return []
     ids, lengths = known.index.to_numpy(), known.duration.to_numpy()
@@ -56,7 +56,7 @@ def group_videos(
 
 def near_duplicates(table: pd.DataFrame, progress: bool = True) -> pd.Series: # id → number of its group
     "Groups of near-duplicates in a table of videos; most groups hold one video."
-    return group_videos(table.id, near_duplicate_pairs(look_all(table, progress)))
+    return group_videos(table.id, near_duplicate_pairs(probe_all(table, progress)))
 
 # %% ../../nbs/lib/splits.ipynb #bbce0ced
 def reencode(

@@ -16,7 +16,7 @@ from urllib.request import Request
 
 from .browser import open
 from .pages import PageError
-from .site import SITE, ScrapeConfig, _host, allowed_host, site_opener
+from .site import SITE, ScrapeConfig, host_of, allowed_host, site_opener
 
 # %% ../../nbs/scraping/download.ipynb #7832e515
 def fetch_media(
@@ -27,7 +27,7 @@ def fetch_media(
     config: ScrapeConfig = ScrapeConfig(),
 ) -> None:
     "Download `url` to `path`, going on where an earlier try broke off; `PageError` if it is not all there."
-    if not allowed_host(url, base_url): raise PageError("foreign_host", f"{_host(url) or url[:60]} is not the site's")
+    if not allowed_host(url, base_url): raise PageError("foreign_host", f"{host_of(url) or url[:60]} is not the site's")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = next(path.parent.glob(f"{path.name}.*.part"), None)
     have = part.stat().st_size if part else 0

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WALLS', 'GONE', 'REFUSED', 'SCRIPTS', 'Number', 'PageError', 'parse_html', 'page_json', 'page_notice', 'Raw', 'Stats',
-           'Author', 'AuthorStats', 'Music', 'Media', 'Item', 'read_item', 'Video', 'views_of', 'video_url',
+           'Author', 'AuthorStats', 'Music', 'Media', 'Item', 'read_item', 'Video', 'view_count_fields', 'video_url',
            'read_video', 'read_video_page', 'media_urls']
 
 # %% ../../nbs/scraping/pages.ipynb #f930526e
@@ -220,7 +220,7 @@ def _posted(item: Item) -> str | None:
     except (ValueError, OverflowError, OSError): return None
 
 # %% ../../nbs/scraping/pages.ipynb #dc6c9f0a
-def views_of(
+def view_count_fields(
     raw, # a count as the page shows it, or None
     exact: bool | None = None, # whether the page means it exactly; None: if it is written out in full
 ) -> dict: # views_raw, views_k (thousands), views_exact; empty if there is no count
@@ -246,7 +246,7 @@ def read_video(
     return Video(id=item.id, url=video_url(site, author, item.id), author=author, followers=item.authorStats.followerCount, caption=item.desc, hashtags=_hashtags(item),
                  posted_at=_posted(item), duration=item.video.duration or None, music=" – ".join(filter(None, (item.music.title, item.music.authorName))), source=source,
                  likes=count("diggCount"), comments=count("commentCount"), shares=count("shareCount"), saves=count("collectCount"),
-                 **views_of(count("playCount"), exact))
+                 **view_count_fields(count("playCount"), exact))
 
 # %% ../../nbs/scraping/pages.ipynb #1dd5e490
 def read_video_page(

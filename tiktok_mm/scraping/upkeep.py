@@ -20,15 +20,15 @@ import pandas as pd
 from fastcore.basics import patch
 
 from ..lib.core import UserError, safe_id
-from ..lib.store import append_jsonl, read_jsonl, whole_file, write_json, write_jsonl
-from .browser import Browser, _browser
+from ..lib.store import append_jsonl, read_jsonl, atomic_write, write_json, write_jsonl
+from .browser import Browser, browser_for
 from .download import fetch_media, verify_media
-from .listings import read_tiles, tag_batches
-from .manifest import Corpus, _existing, _key, _now, history, locked, read_raw, write_raw
+from .listings import read_tiles, listing_pages
+from .manifest import Manifest, open_manifest, hash_id, utc_now, history, locked, read_raw, write_raw
 from .pages import PageError, media_urls, read_video, read_video_page, video_url
-from .sampling import _read_csv
-from .site import SITE, ScrapeConfig, _site
-from .visits import Progress, Result, Scraper, Stopped
+from .sampling import read_csv_rows
+from .site import SITE, ScrapeConfig, checked_site
+from .visits import Progress, ScrapeResult, Scraper, Stopped
 
 # %% ../../nbs/scraping/upkeep.ipynb #3af1e68c
 def refresh(
@@ -37,13 +37,13 @@ def refresh(
     config: ScrapeConfig = ScrapeConfig(),
     quiet: bool = False, # no live lines
     browser: Browser | None = None, # use this one
-) -> Result:
+) -> ScrapeResult:
     "Take another snapshot of the counts of the videos that are there."
-    corpus = _existing(corpus)
+    corpus = open_manifest(corpus)
     with locked(corpus.path):
-        run, stopped = corpus.told("run")[0], None
+        run, stopped = corpus.run_events("run")[0], None
         videos = [video for video in corpus.videos.values() if video["state"] == "verified"]
-        with _browser(corpus.path, run["base_url"], headed, config, browser) as browser, Progress({"snapshots": len(videos)}, quiet) as progress:
+        with browser_for(corpus.path, run["base_url"], headed, config, browser) as browser, Progress({"snapshots": len(videos)}, quiet) as progress:
             try:
                 scraper = Scraper(corpus, browser, config, run["base_url"], headed, run["seed"], progress)
                 for done, video in enumerate(videos, 1):
@@ -51,7 +51,7 @@ def refresh(
                     progress.live.update(progress.tasks["snapshots"], completed=done, note=f"{done} of {len(videos)}")
             except Stopped as error: stopped = str(error)
     table = history(corpus.path)
-    return Result(table, None, stopped)
+    return ScrapeResult(table, None, stopped)
 
 # %% ../../nbs/scraping/upkeep.ipynb #da9d5d2f
 @patch
@@ -63,13 +63,13 @@ def snapshot(self: Scraper, video: dict) -> None:
         item, source, _ = self.visit(video["url"], read)
         counts = read_video(item, source).model_dump(include={"views_raw", "views_k", "views_exact", "likes", "comments", "shares", "saves", "source"})
         line |= {key: value for key, value in counts.items() if value is not None}
-        self.streak, self.gone = [], 0
+        self.pending_failures, self.n_unavailable = [], 0
     except PageError as error:
         line |= {"code": error.code}
-        if error.kind == "retry": self.streak.append(line)
-        else: self.gone += 1
+        if error.kind == "retry": self.pending_failures.append(line)
+        else: self.n_unavailable += 1
         self.breaker(error)
-    append_jsonl(self.corpus.path/"snapshots.jsonl", line | {"at": _now()})
+    append_jsonl(self.corpus.path/"snapshots.jsonl", line | {"at": utc_now()})
 
 # %% ../../nbs/scraping/upkeep.ipynb #5f2f8dbd
 def _video_id(id: str) -> str:
@@ -88,8 +88,8 @@ def purge(
     if not (folder/"manifest.jsonl").exists(): raise UserError(f"no manifest.jsonl in {folder}")
     with locked(folder):
         for id in ids:
-            book = Corpus(folder)
-            if _key(id) not in [event["key"] for event in book.told("purged")]: book.add(event="purged", key=_key(id))
+            book = Manifest(folder)
+            if hash_id(id) not in [event["key"] for event in book.run_events("purged")]: book.add(event="purged", key=hash_id(id))
             removed[id] = _purge_files(folder, id) + _purge_texts(folder, id)
     if missing := [id for id in ids if not removed[id]]: raise UserError(f"no trace of {', '.join(missing)} in {folder}")
     return removed
@@ -105,9 +105,9 @@ def _without(value, id: str):
 
 def _write_csv(path: Path, rows: list[dict]) -> None:
     "Write `rows` as a CSV file, whole or not at all."
-    with whole_file(path) as part: pd.DataFrame(rows).to_csv(part, index=False)
+    with atomic_write(path) as part: pd.DataFrame(rows).to_csv(part, index=False)
 
-_TEXTS = {".jsonl": (read_jsonl, write_jsonl), ".json": (lambda path: json.loads(path.read_text(encoding="utf-8")), write_json), ".json.gz": (read_raw, write_raw), ".csv": (_read_csv, _write_csv)}
+_TEXTS = {".jsonl": (read_jsonl, write_jsonl), ".json": (lambda path: json.loads(path.read_text(encoding="utf-8")), write_json), ".json.gz": (read_raw, write_raw), ".csv": (read_csv_rows, _write_csv)}
 
 # %% ../../nbs/scraping/upkeep.ipynb #0e21e51d
 def _purge_files(folder: Path, id: str) -> int:
@@ -135,9 +135,9 @@ def anonymise(
     out: str | Path, # a new folder
 ) -> int: # how many videos were exported
     "Export the verified videos of a corpus without handles, links and ids."
-    source, target = Corpus(corpus), Path(out)
+    source, target = Manifest(corpus), Path(out)
     if target.exists() and any(target.iterdir()): raise UserError(f"{target} is not empty")
-    videos = sorted((video for video in source.videos.values() if video["state"] == "verified"), key=lambda video: _key(video["id"] + video["sha256"]))
+    videos = sorted((video for video in source.videos.values() if video["state"] == "verified"), key=lambda video: hash_id(video["id"] + video["sha256"]))
     if not videos: raise UserError(f"no verified videos in {corpus}")
     random.SystemRandom().shuffle(videos)
     authors = {handle: f"author_{i:05}" for i, handle in enumerate(dict.fromkeys(video.get("author", "") for video in videos), 1)}
@@ -167,10 +167,10 @@ def self_check(
     browser: Browser | None = None, # use this one
 ) -> pd.DataFrame: # columns: holds (bool), note; one row an assumption
     "Read one listing and one video, and say which assumptions about the pages still hold."
-    base_url, rows = _site(base_url), {}
-    with TemporaryDirectory() as folder, _browser(Path(folder), base_url, headed, config, browser) as browser, Progress({}, quiet=True) as progress:
+    base_url, rows = checked_site(base_url), {}
+    with TemporaryDirectory() as folder, browser_for(Path(folder), base_url, headed, config, browser) as browser, Progress({}, quiet=True) as progress:
         try:
-            scraper = Scraper(Corpus(folder), browser, config, base_url, headed, 0, progress)
+            scraper = Scraper(Manifest(folder), browser, config, base_url, headed, 0, progress)
             rows["robots.txt allows the pages"] = scraper.robots.allows(f"{base_url}/tag/{hashtag}"), ""
             id = scraper.visit(f"{base_url}/tag/{quote(hashtag)}", lambda: _check_listing(browser, config, rows))
             scraper.visit(video_url(base_url, "", id), lambda: _check_video(browser, id, rows, config))
@@ -181,7 +181,7 @@ def self_check(
 def _check_listing(browser: Browser, config: ScrapeConfig, rows: dict) -> str: # the id of one video
     "Check what a tag page is believed to be."
     about: dict = {}
-    batch = next(tag_batches(browser, config, about))
+    batch = next(listing_pages(browser, config, about))
     html = browser.html()
     tiles, item = read_tiles(html), batch.items[0]
     rows["the tag page asks for item_list"] = batch.source == "item_list", f"read from {batch.source}"
