@@ -1,4 +1,5 @@
 "Package metadata, read from settings.ini so that each fact stands once."
+
 from configparser import ConfigParser
 from pathlib import Path
 

@@ -1,4 +1,5 @@
 "Make the small corpus that tests and notebooks read: twelve videos in under 2 MB, at tests/fixtures/corpus."
+
 import shutil
 from pathlib import Path
 
@@ -14,4 +15,5 @@ def main() -> None:
     print(f"{FIXTURE.name}: {len(list((FIXTURE / 'videos').iterdir()))} videos, {total / 1e6:.2f} MB")
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

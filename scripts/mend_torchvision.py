@@ -6,12 +6,13 @@ torchvision (transforms, video models) works as soon as the two operators' schem
 message, this script adds an import hook to the environment's site-packages, which declares them just before torchvision is first
 imported; it imports nothing by itself, so starting Python costs no more than before. Where the import works it does nothing.
 """
+
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
-HOOK = '''"Declare torchvision's operators before its first import (written by scripts/mend_torchvision.py)."
+HOOK = """"Declare torchvision's operators before its first import (written by scripts/mend_torchvision.py)."
 import sys
 
 
@@ -29,7 +30,7 @@ class DeclareOperators:
 
 
 sys.meta_path.insert(0, DeclareOperators())
-'''
+"""
 
 
 def torchvision_error() -> str:
@@ -40,13 +41,17 @@ def torchvision_error() -> str:
 
 def main() -> None:
     error = torchvision_error()
-    if not error: return
-    if "torchvision::nms does not exist" not in error: sys.exit(f"torchvision cannot be imported: {error}")
+    if not error:
+        return
+    if "torchvision::nms does not exist" not in error:
+        sys.exit(f"torchvision cannot be imported: {error}")
     site = Path(sysconfig.get_path("purelib"))
     (site / "_declare_torchvision_operators.py").write_text(HOOK)
     (site / "_declare_torchvision_operators.pth").write_text("import _declare_torchvision_operators\n")
-    if error := torchvision_error(): sys.exit(f"torchvision still cannot be imported: {error}")
+    if error := torchvision_error():
+        sys.exit(f"torchvision still cannot be imported: {error}")
     print("torchvision is built for CUDA and torch for the CPU: declared its operators, so that it can be imported")
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

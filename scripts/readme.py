@@ -1,4 +1,5 @@
 "Write README.md from nbs/index.ipynb."
+
 import re
 from pathlib import Path
 
@@ -13,12 +14,18 @@ def readme() -> str:
     notebook = nbformat.read(ROOT / "nbs" / "index.ipynb", as_version=4)
     notebook.metadata.language_info = {"name": "python"}
     notebook.cells = [cell for cell in notebook.cells if not cell.source.startswith(("#| hide", "---"))]
-    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])): output.get("data", {}).pop("text/html", None)
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        output.get("data", {}).pop("text/html", None)
     text, _ = MarkdownExporter().from_notebook_node(notebook)
     text = re.sub(r"\]\((images/[^)]+)\)", r"](nbs/\1)", text)
     text = re.sub(r"\]\(([\w/]+\.ipynb)\)", r"](nbs/\1)", text)
     text = "\n".join(line.rstrip() for line in text.splitlines())
-    return "<!-- made from nbs/index.ipynb by `make readme`: edit the notebook -->\n\n" + re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    return (
+        "<!-- made from nbs/index.ipynb by `make readme`: edit the notebook -->\n\n"
+        + re.sub(r"\n{3,}", "\n\n", text).strip()
+        + "\n"
+    )
 
 
-if __name__ == "__main__": (ROOT / "README.md").write_text(readme(), encoding="utf-8")
+if __name__ == "__main__":
+    (ROOT / "README.md").write_text(readme(), encoding="utf-8")

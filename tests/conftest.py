@@ -1,4 +1,5 @@
 "What all tests share: where the fixture and, if it is there, the real data are."
+
 import os
 from pathlib import Path
 
@@ -20,7 +21,8 @@ def fixture_corpus() -> Path:
 def real_data() -> Path:
     "The folder of real clips and view counts, which is not part of the repository."
     folder = Path(os.environ.get("TIKTOK_MM_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir(): pytest.skip(f"real data is not at {folder}: set TIKTOK_MM_DATA to its folder")
+    if not folder.is_dir():
+        pytest.skip(f"real data is not at {folder}: set TIKTOK_MM_DATA to its folder")
     return folder
 
 

@@ -1,4 +1,5 @@
 "Sound is what ffmpeg gives; every odd sound track and every size of Whisper goes through."
+
 import subprocess
 from dataclasses import asdict
 
@@ -6,12 +7,24 @@ import av
 import numpy as np
 import pytest
 import torch
-from videos import make_video
 
-from tiktok_mm.audio import SAMPLE_RATE, AudioConfig, CachingEncoder, embed, extract_audio, extract_wav, load_transcript, load_whisper, read_wav, segment_states, transcribe
+from tiktok_mm.audio import (
+    SAMPLE_RATE,
+    AudioConfig,
+    CachingEncoder,
+    embed,
+    extract_audio,
+    extract_wav,
+    load_transcript,
+    load_whisper,
+    read_wav,
+    segment_states,
+    transcribe,
+)
 from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.store import feature_path, load_features
 from tiktok_mm.synthetic.speech import WORDS, synthesize
+from videos import make_video
 
 
 def write_sound(path, sound: np.ndarray, rate: int = SAMPLE_RATE, layout: str = "mono", codec: str = "aac"):
@@ -20,7 +33,8 @@ def write_sound(path, sound: np.ndarray, rate: int = SAMPLE_RATE, layout: str = 
         stream = box.add_stream(codec, rate=rate, layout=layout)
         frame = av.AudioFrame.from_ndarray(sound.astype(np.float32), "fltp", layout)
         frame.sample_rate = rate
-        for part in av.AudioResampler("fltp", layout, rate, frame_size=1024).resample(frame): box.mux(stream.encode(part))
+        for part in av.AudioResampler("fltp", layout, rate, frame_size=1024).resample(frame):
+            box.mux(stream.encode(part))
         box.mux(stream.encode(None))
     return path
 
@@ -28,7 +42,25 @@ def write_sound(path, sound: np.ndarray, rate: int = SAMPLE_RATE, layout: str = 
 def assert_ffmpegs(path, tmp_path, ffmpeg):
     "The samples are those of the ffmpeg command, give or take one step; its releases differ in the last millisecond, where the encoder's padding is cut off."
     extract_wav(path, tmp_path / "ours.wav")
-    subprocess.run([ffmpeg, "-v", "error", "-y", "-i", path, "-vn", "-ac", "1", "-ar", "16000", "-c:a", "pcm_s16le", tmp_path / "theirs.wav"], check=True)
+    subprocess.run(
+        [
+            ffmpeg,
+            "-v",
+            "error",
+            "-y",
+            "-i",
+            path,
+            "-vn",
+            "-ac",
+            "1",
+            "-ar",
+            "16000",
+            "-c:a",
+            "pcm_s16le",
+            tmp_path / "theirs.wav",
+        ],
+        check=True,
+    )
     ours, theirs = (np.round(read_wav(tmp_path / name) * 32768).astype(int) for name in ("ours.wav", "theirs.wav"))
     assert abs(len(ours) - len(theirs)) <= 16 < len(ours)
     end = min(len(ours), len(theirs)) - 32
@@ -36,14 +68,18 @@ def assert_ffmpegs(path, tmp_path, ffmpeg):
 
 
 def test_ffmpegs_samples_on_the_fixture(fixture_corpus, tmp_path, ffmpeg):
-    paths = [path for path in sorted((fixture_corpus / "videos").glob("*.mp4")) if extract_wav(path, tmp_path / "x.wav")]
+    paths = [
+        path for path in sorted((fixture_corpus / "videos").glob("*.mp4")) if extract_wav(path, tmp_path / "x.wav")
+    ]
     assert len(paths) == 11
-    for path in paths: assert_ffmpegs(path, tmp_path, ffmpeg)
+    for path in paths:
+        assert_ffmpegs(path, tmp_path, ffmpeg)
 
 
 def test_ffmpegs_samples_on_real_clips(real_data, tmp_path, ffmpeg):
     for path in sorted((real_data / "clips").glob("*.mp4")):
-        if path.name != "h265_128.mp4": assert_ffmpegs(path, tmp_path, ffmpeg)
+        if path.name != "h265_128.mp4":
+            assert_ffmpegs(path, tmp_path, ffmpeg)
 
 
 @pytest.mark.parametrize("rate, layout", [(44100, "stereo"), (48000, "mono"), (8000, "mono"), (48000, "5.1")])
@@ -71,7 +107,10 @@ def test_silence_is_empty(seconds):
 
 def test_noise_is_mostly_empty():
     rng = np.random.default_rng(0)
-    texts = [transcribe(load_whisper(), rng.normal(0, level, 20 * SAMPLE_RATE).astype(np.float32))[0] for level in np.geomspace(0.001, 0.1, 8)]
+    texts = [
+        transcribe(load_whisper(), rng.normal(0, level, 20 * SAMPLE_RATE).astype(np.float32))[0]
+        for level in np.geomspace(0.001, 0.1, 8)
+    ]
     assert sum(not segments for segments in texts) >= 7
 
 
@@ -103,6 +142,7 @@ def test_every_window_is_encoded_once(monkeypatch):
 def base_checkpoint(tmp_path_factory):
     "A checkpoint of the size and in the format of Whisper base, with random weights."
     import whisper
+
     dims = whisper.model.ModelDimensions(80, 1500, 512, 8, 6, 51865, 448, 512, 8, 6)
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("whisper") / "base.pt"
@@ -119,6 +159,7 @@ def test_base_sized_checkpoint_gives_the_papers_shapes(base_checkpoint):
     assert states.shape == (1, 7, 1500, 512)
     assert torch.allclose(plain, output, atol=1e-5)
     from tiktok_mm.audio import Segment
+
     sound = np.random.default_rng(0).normal(0, 0.1, 5 * SAMPLE_RATE).astype(np.float32)
     states = segment_states(model, sound, [Segment(1.0, 2.5, "word", 0.0)])
     assert states[0].shape == (1, 7, 75, 512)
@@ -126,17 +167,24 @@ def test_base_sized_checkpoint_gives_the_papers_shapes(base_checkpoint):
 
 def test_a_pickle_is_not_loaded(tmp_path):
     import pickle
+
     class Evil:
-        def __reduce__(self): return (open, (str(tmp_path / "owned"), "w"))
+        def __reduce__(self):
+            return (open, (str(tmp_path / "owned"), "w"))
+
     path = tmp_path / "evil.pt"
     path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(UserError, match="not a Whisper checkpoint"): load_whisper(str(path))
+    with pytest.raises(UserError, match="not a Whisper checkpoint"):
+        load_whisper(str(path))
     assert not (tmp_path / "owned").exists()
 
 
 def test_checkpoint_that_cannot_be_downloaded(monkeypatch, tmp_path):
     from urllib.error import URLError
+
     import whisper
+
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(whisper, "_download", lambda *arguments: (_ for _ in ()).throw(URLError("no network")))
-    with pytest.raises(UserError, match="connect once"): load_whisper("tiny")
+    with pytest.raises(UserError, match="connect once"):
+        load_whisper("tiny")

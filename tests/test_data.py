@@ -1,26 +1,33 @@
 "Whatever stands in a metadata file: a table, or one line that says what is wrong."
+
 import json
 import string
 
 import numpy as np
 import pytest
 
-from tiktok_mm.lib.core import UserError, parse_count
 from tiktok_mm.data import read_corpus
+from tiktok_mm.lib.core import UserError, parse_count
 from tiktok_mm.synthetic.corpus import make_corpus
 
 GOOD = {
     "videos.csv": "id,views\n1,21.1M\n2,1635\n",
     "semicolons.csv": "video_id;playCount\n1;21.1M\n2;1 635\n",
-    "excel.csv": "\ufeffID,Views\r\n1,\"21,100,000\"\r\n2,\"1,635\"\r\n",
+    "excel.csv": '\ufeffID,Views\r\n1,"21,100,000"\r\n2,"1,635"\r\n',
     "tabs.tsv": "id\tviews_k\n1\t21100\n2\t1.635\n",
     "labels.jsonl": '{"id": 1, "url": "u", "views": "21.1M"}\n{"id": 2, "url": "u", "views": "1635"}\n',
     "map.json": '{"1": "21.1M", "2": 1635}',
     "records.json": '{"1": {"views": "21.1M"}, "2": {"views": 1635}}',
-    "items.json": json.dumps({"itemList": [{"id": "1", "stats": {"playCount": 21100000}, "author": {"uniqueId": "a"}, "createTime": 1669075200},
-                                           {"id": "2", "stats": {"playCount": 9}, "statsV2": {"playCount": "1635"}}]}),
+    "items.json": json.dumps(
+        {
+            "itemList": [
+                {"id": "1", "stats": {"playCount": 21100000}, "author": {"uniqueId": "a"}, "createTime": 1669075200},
+                {"id": "2", "stats": {"playCount": 9}, "statsV2": {"playCount": "1635"}},
+            ]
+        }
+    ),
     "manifest.jsonl": '{"id": "1", "state": "discovered"}\n{"id": "2", "state": "meta", "views_raw": "1635"}\n{"id": "3", "state": "meta", "views_raw": 5}\n'
-                      '{"id": "1", "state": "verified", "views_raw": "21.1M"}\n{"id": "2", "state": "verified"}\n{"id": "3", "state": "failed:10204"}\n',
+    '{"id": "1", "state": "verified", "views_raw": "21.1M"}\n{"id": "2", "state": "verified"}\n{"id": "3", "state": "failed:10204"}\n',
 }
 
 
@@ -33,7 +40,8 @@ def test_every_usual_form_gives_the_same_table(tmp_path, name):
 
 
 def test_manifest_comes_before_other_files(tmp_path):
-    for name in ("manifest.jsonl", "videos.csv"): (tmp_path / name).write_text(GOOD[name])
+    for name in ("manifest.jsonl", "videos.csv"):
+        (tmp_path / name).write_text(GOOD[name])
     assert read_corpus(tmp_path).views_raw.tolist() == ["21.1M", "1635"]
 
 
@@ -47,23 +55,29 @@ def test_any_bytes_give_a_table_or_a_user_error(tmp_path):
             data[place : place + rng.integers(0, 4)] = rng.bytes(rng.integers(0, 4))
         path = tmp_path / list(GOOD)[n % len(GOOD)]
         path.write_bytes(data)
-        try: read_corpus(path)
-        except UserError as error: assert "\n" not in str(error)
+        try:
+            read_corpus(path)
+        except UserError as error:
+            assert "\n" not in str(error)
 
 
 def test_any_text_is_a_count_or_a_user_error():
     rng, letters = np.random.default_rng(0), list(string.digits * 3 + ".,KMBkmb万亿 '-+eE ")
     for _ in range(5000):
         text = "".join(rng.choice(letters, rng.integers(0, 8)))
-        try: count, _ = parse_count(text)
-        except UserError: continue
+        try:
+            count, _ = parse_count(text)
+        except UserError:
+            continue
         assert count >= 0 and count == int(count)
 
 
 def test_the_fixture_is_what_its_script_makes(tmp_path, fixture_corpus):
     made = make_corpus(tmp_path / "corpus", n=12, seed=24, seconds=(7, 12), progress=False)
     assert (made / "videos.jsonl").read_text() == (fixture_corpus / "videos.jsonl").read_text()
-    assert {path.name for path in (made / "videos").iterdir()} == {path.name for path in (fixture_corpus / "videos").iterdir()}
+    assert {path.name for path in (made / "videos").iterdir()} == {
+        path.name for path in (fixture_corpus / "videos").iterdir()
+    }
 
 
 def test_a_stopped_corpus_goes_on(tmp_path):

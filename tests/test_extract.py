@@ -1,4 +1,5 @@
 "A run of the extraction survives everything that can happen to it."
+
 import json
 import os
 import shutil
@@ -32,8 +33,14 @@ def test_killed_run_resumes(corpus, fixture_corpus, tmp_path):
     undisturbed = shutil.copytree(fixture_corpus, tmp_path / "undisturbed")
     extract(undisturbed, progress=False)
     for files in (1, 4, 9, 15):
-        run = subprocess.Popen([*COMMAND, str(corpus), "--no-sheet"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        while run.poll() is None and len(list(corpus.glob("features/*/*.safetensors"))) < files: time.sleep(0.01)
+        run = subprocess.Popen(
+            [*COMMAND, str(corpus), "--no-sheet"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        while run.poll() is None and len(list(corpus.glob("features/*/*.safetensors"))) < files:
+            time.sleep(0.01)
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
         assert all(features_header(path) for path in corpus.glob("features/*/*.safetensors"))
@@ -48,7 +55,11 @@ def workers_end(session: int) -> None:
     "Workers notice that their parent was killed."
     deadline = time.time() + 20
     while time.time() < deadline:
-        if subprocess.run(["ps", "-o", "pid=", "--sid", str(session)], capture_output=True, text=True).stdout.strip() == "": return
+        if (
+            subprocess.run(["ps", "-o", "pid=", "--sid", str(session)], capture_output=True, text=True).stdout.strip()
+            == ""
+        ):
+            return
         time.sleep(0.2)
     pytest.fail("workers outlived the run that was killed")
 
@@ -60,7 +71,8 @@ def test_a_crashing_video_is_named_and_the_rest_is_done(corpus, monkeypatch, tmp
         "import os, sys\n"
         "def watch(event, arguments):\n"
         f"    if event == 'os.rename' and '{victim.stem}' in str(arguments[1]) and 'visual' in str(arguments[1]): os.abort()\n"
-        "sys.addaudithook(watch)\n")
+        "sys.addaudithook(watch)\n"
+    )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     summary = extract(corpus, progress=False)
     assert [(f["id"], f["stage"]) for f in summary.failures] == [(victim.stem, "decoding")]
@@ -71,22 +83,32 @@ def test_full_disk_stops_with_one_line(corpus):
     "A file system of one megabyte runs full: one line, exit code 2, whole files only; with room the run goes on."
     small = corpus / "features"
     small.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(small)], capture_output=True).returncode: pytest.skip("needs the right to mount a small file system")
+    if (
+        os.geteuid() != 0
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(small)], capture_output=True
+        ).returncode
+    ):
+        pytest.skip("needs the right to mount a small file system")
     try:
         run = subprocess.run([*COMMAND, str(corpus)], capture_output=True, text=True)
         assert run.returncode == 2 and "the disk is full" in run.stderr and run.stderr.count("\n") == 1
         assert all(features_header(path) for path in small.glob("*/*.safetensors"))
         assert not list(small.glob("*/.*.tmp"))
-    finally: subprocess.run(["umount", str(small)], check=True)
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
     assert extract(corpus, progress=False).extracted == 12
 
 
 def test_exit_codes(corpus, tmp_path):
-    def run(*arguments): return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True)
+    def run(*arguments):
+        return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True)
+
     assert run(corpus, "--workers", "1").returncode == 0
     assert (corpus / "contact_sheet.png").stat().st_size > 20_000
     (corpus / "videos" / "broken.mp4").write_bytes(b"<html>")
-    with open(corpus / "videos.jsonl", "a") as file: file.write('{"id": "broken", "views": 5}\n')
+    with open(corpus / "videos.jsonl", "a") as file:
+        file.write('{"id": "broken", "views": 5}\n')
     failed = run(corpus)
     assert failed.returncode == 1 and "1 failed" in failed.stdout
     assert {json.loads(line)["id"] for line in (corpus / "failures.jsonl").read_text().splitlines()} == {"broken"}
@@ -99,7 +121,8 @@ def test_exit_codes(corpus, tmp_path):
 
 def test_folder_without_its_videos(corpus):
     shutil.rmtree(corpus / "videos")
-    with pytest.raises(UserError, match="none of the 12 videos"): extract(corpus)
+    with pytest.raises(UserError, match="none of the 12 videos"):
+        extract(corpus)
 
 
 def test_real_clips_with_a_hand_written_list(real_data, tmp_path):

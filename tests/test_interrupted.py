@@ -1,4 +1,5 @@
 "An interrupted training is resumed by the very same run and by no other: a checkpoint of another run knows other videos."
+
 import contextlib
 import os
 import shutil
@@ -79,6 +80,9 @@ def test_the_same_run_resumes(killed, extracted, tmp_path, caplog):
         train_by_name(folder, ROW, **FIRST)
     assert not [record for record in caplog.records if "afresh" in record.getMessage()]
     assert outcome(disturbed)[1] == outcome(undisturbed)[1]
-    weights = [(folder / "runs" / "ensemble-compact" / "weights.safetensors").read_bytes() for folder in (disturbed, undisturbed)]
+    weights = [
+        (folder / "runs" / "ensemble-compact" / "weights.safetensors").read_bytes()
+        for folder in (disturbed, undisturbed)
+    ]
     assert weights[0] == weights[1]
     assert len(list((disturbed / "runs" / "ensemble-compact" / "log").iterdir())) == 2

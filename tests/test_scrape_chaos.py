@@ -1,4 +1,5 @@
 "Everything that is known to go wrong, alone and together: each test names the outcome."
+
 import os
 import threading
 import time
@@ -7,22 +8,37 @@ from dataclasses import replace
 
 import pytest
 
-if not os.environ.get("CI"): pytest.importorskip("selenium", reason="no selenium: pip install 'tiktok_mm[scrape]'")
+if not os.environ.get("CI"):
+    pytest.importorskip("selenium", reason="no selenium: pip install 'tiktok_mm[scrape]'")
 from replica import FOREVER, Replica
 from replica.chromium import FAST, browser, collect, states
-from tiktok_mm.scraping.listings import read_tiles
-from tiktok_mm.scraping.pages import PageError
-from tiktok_mm.scraping.listings import listing_pages
+from tiktok_mm.scraping.listings import listing_pages, read_tiles
 from tiktok_mm.scraping.manifest import read_raw
+from tiktok_mm.scraping.pages import PageError
 from tiktok_mm.scraping.sampling import draw_order
 
 DANCE = {"Dance": ["dance"]}
 
 
-@pytest.mark.parametrize("trouble", [f"{what}_{where}" for what in ("empty", "error_500", "reset", "went_wrong") for where in ("tag", "video")] + [
-    "empty_list", "error_500_list", "reset_list", "reset_media", "html_media", "truncated", "expired", "slow_body", "duplicate_pages", "no_json"])
+@pytest.mark.parametrize(
+    "trouble",
+    [f"{what}_{where}" for what in ("empty", "error_500", "reset", "went_wrong") for where in ("tag", "video")]
+    + [
+        "empty_list",
+        "error_500_list",
+        "reset_list",
+        "reset_media",
+        "html_media",
+        "truncated",
+        "expired",
+        "slow_body",
+        "duplicate_pages",
+        "no_json",
+    ],
+)
 def test_passing_trouble_is_overcome(browser, tmp_path, trouble):
-    with Replica(DANCE, per_tag=8, chaos={trouble: 1}) as site: result, corpus = collect(browser, tmp_path, site)
+    with Replica(DANCE, per_tag=8, chaos={trouble: 1}) as site:
+        result, corpus = collect(browser, tmp_path, site)
     assert not site.on(trouble), "it never struck"
     assert (result.stopped, result.short, result.table.loc["all", "failed"]) == (None, 0, 0)
     assert [event["size"] for event in corpus.run_events("listed")] == [8]
@@ -31,13 +47,26 @@ def test_passing_trouble_is_overcome(browser, tmp_path, trouble):
 
 @pytest.mark.parametrize("overlay", ["captcha_container", "cookie_banner", "login_popup", "no_item_list_at_end"])
 def test_what_only_looks_like_a_wall_is_none(browser, tmp_path, overlay):
-    with Replica(DANCE, per_tag=8, chaos={overlay: FOREVER}) as site: result, corpus = collect(browser, tmp_path, site)
+    with Replica(DANCE, per_tag=8, chaos={overlay: FOREVER}) as site:
+        result, corpus = collect(browser, tmp_path, site)
     assert (result.exit_code, [event["size"] for event in corpus.run_events("listed")]) == (0, [8])
-    if overlay == "cookie_banner": assert {path for path in site.log if "consent" in path} == {"/consent?choice=D"}      # declined
+    if overlay == "cookie_banner":
+        assert {path for path in site.log if "consent" in path} == {"/consent?choice=D"}  # declined
 
 
-@pytest.mark.parametrize("trouble, code", [("captcha", "captcha"), ("verify_list", "captcha"), ("verify_tag", "captcha"), ("verify_video", "captcha"),
-                                           ("login_tag", "login"), ("login_video", "login"), ("denied_tag", "blocked"), ("denied_video", "blocked")])
+@pytest.mark.parametrize(
+    "trouble, code",
+    [
+        ("captcha", "captcha"),
+        ("verify_list", "captcha"),
+        ("verify_tag", "captcha"),
+        ("verify_video", "captcha"),
+        ("login_tag", "login"),
+        ("login_video", "login"),
+        ("denied_tag", "blocked"),
+        ("denied_video", "blocked"),
+    ],
+)
 def test_walls_stop_the_run_and_cost_nothing(browser, tmp_path, trouble, code):
     with Replica(DANCE, per_tag=8, chaos={trouble: FOREVER}) as site:
         result, corpus = collect(browser, tmp_path, site)
@@ -45,7 +74,7 @@ def test_walls_stop_the_run_and_cost_nothing(browser, tmp_path, trouble, code):
         assert next(tmp_path.glob(f"screenshots/{code}-*.png")).read_bytes().startswith(b"\x89PNG")
         assert not any(state.startswith("failed") for state in states(corpus).values())
         visits = sum(path.startswith(("/tag", "/@")) for path in site.log)
-        assert visits <= 2      # one page of each kind, and no knocking at the wall
+        assert visits <= 2  # one page of each kind, and no knocking at the wall
         site.chaos.clear()
         result, corpus = collect(browser, tmp_path, site)
     assert (result.exit_code, result.table.loc["all", "verified"]) == (0, 3)
@@ -59,13 +88,29 @@ def test_a_person_solves_the_captcha_in_the_visible_browser(browser, tmp_path):
 
 
 def test_a_person_who_does_not_come_is_not_waited_for_forever(browser, tmp_path):
-    with Replica(DANCE, per_tag=8, chaos={"captcha": FOREVER}) as site: result, _ = collect(browser, tmp_path, site, headed=True, config=replace(FAST, person_wait=0.5))
+    with Replica(DANCE, per_tag=8, chaos={"captcha": FOREVER}) as site:
+        result, _ = collect(browser, tmp_path, site, headed=True, config=replace(FAST, person_wait=0.5))
     assert "still there" in result.stopped
 
 
-FATES = {"10204": "failed:10204", "10216": "failed:10216", "10222": "failed:10222", "10221": "failed:10221", "10231": "failed:10231", "removed": "failed:removed",
-         "404": "failed:404", "slideshow": "failed:slideshow", "no_stats": "failed:no_views", "html_media": "failed:not_video", "other_duration": "failed:bad_media",
-         "rounded": "verified", "truncated": "failed:truncated", "audio_only": "failed:bad_media", "no_play_addr": "verified"}
+FATES = {
+    "10204": "failed:10204",
+    "10216": "failed:10216",
+    "10222": "failed:10222",
+    "10221": "failed:10221",
+    "10231": "failed:10231",
+    "removed": "failed:removed",
+    "404": "failed:404",
+    "slideshow": "failed:slideshow",
+    "no_stats": "failed:no_views",
+    "html_media": "failed:not_video",
+    "other_duration": "failed:bad_media",
+    "rounded": "verified",
+    "truncated": "failed:truncated",
+    "audio_only": "failed:bad_media",
+    "no_play_addr": "verified",
+}
+
 
 @pytest.fixture(scope="module")
 def fated(browser, tmp_path_factory):
@@ -75,20 +120,24 @@ def fated(browser, tmp_path_factory):
         site.fates = dict(zip(order, FATES))
         return *collect(browser, tmp_path_factory.mktemp("fated"), site, n=8), order
 
+
 @pytest.mark.parametrize("fate, state", FATES.items())
 def test_the_fate_of_one_video_is_recorded_and_costs_no_other(fated, fate, state):
-    result, corpus, order = fated
+    _result, corpus, order = fated
     video = corpus.videos[order[list(FATES).index(fate)]]
     assert video["state"] == state and (state == "verified" or video["reason"])
     assert (fate != "rounded") == video.get("views_exact", True)
+
 
 def test_failures_are_replaced_by_the_next_in_line(fated):
     result, corpus, order = fated
     assert (result.exit_code, result.table.loc["Dance", "verified"]) == (0, 8)
     last = max(place for place, id in enumerate(order) if corpus.videos[id]["state"] != "discovered")
-    assert [corpus.videos[id]["state"].partition(":")[0] for id in order[len(FATES):last + 1]] == ["verified"] * (last + 1 - len(FATES))
+    assert [corpus.videos[id]["state"].partition(":")[0] for id in order[len(FATES) : last + 1]] == ["verified"] * (
+        last + 1 - len(FATES)
+    )
     lost = [id for id in order if corpus.videos[id]["state"].startswith("failed")]
-    assert [corpus.videos[id]["replaces"] for id in order[8:last + 1]] == lost[:last + 1 - 8]
+    assert [corpus.videos[id]["replaces"] for id in order[8 : last + 1]] == lost[: last + 1 - 8]
     assert not list(corpus.path.rglob("*.part")) and len(list(corpus.path.glob("videos/*"))) == 8
 
 
@@ -103,7 +152,10 @@ def test_the_circuit_breaker_stops_and_a_rerun_goes_on(browser, tmp_path, troubl
         site.chaos.clear()
         result, corpus = collect(browser, tmp_path, site, n=6, config=config)
     assert (result.stopped, result.short) == (None, 0)
-    assert Counter(states(corpus).values())["verified"] == 6 and set(states(corpus).values()) <= {"verified", "discovered"}       # no replacement is left over
+    assert Counter(states(corpus).values())["verified"] == 6 and set(states(corpus).values()) <= {
+        "verified",
+        "discovered",
+    }  # no replacement is left over
     assert {video.get("draw") is None for video in corpus.videos.values() if video["state"] == "discovered"} == {True}
 
 
@@ -120,7 +172,9 @@ def test_a_run_in_which_nothing_worked_decides_nothing(browser, tmp_path):
         assert "nothing could be had" in result.stopped and not corpus.run_events("listed")
         site.chaos = {"html_media": FOREVER}
         result, corpus = collect(browser, tmp_path, site)
-        assert "nothing could be had" in result.stopped and not any(state.startswith("failed") for state in states(corpus).values())
+        assert "nothing could be had" in result.stopped and not any(
+            state.startswith("failed") for state in states(corpus).values()
+        )
         site.chaos.clear()
         assert collect(browser, tmp_path, site)[0].exit_code == 0
 
@@ -133,28 +187,39 @@ def test_a_watermarked_file_is_the_last_resort_and_says_so(browser, tmp_path):
 
 
 def test_a_media_url_that_leads_off_the_site_is_refused(browser, tmp_path):
-    with Replica(DANCE, per_tag=8, chaos={"foreign_redirect": 1}) as site: result, corpus = collect(browser, tmp_path, site)
+    with Replica(DANCE, per_tag=8, chaos={"foreign_redirect": 1}) as site:
+        result, _corpus = collect(browser, tmp_path, site)
     assert result.table.loc["Dance"].tolist() == [8, 4, 3, 1, "foreign_host"]
 
 
 def test_a_file_that_is_too_large_is_refused(browser, tmp_path):
-    with Replica(DANCE, per_tag=3) as site: result, corpus = collect(browser, tmp_path, site, config=replace(FAST, max_mb=0.001))
-    assert result.table.loc["Dance", "causes"] == "too_large ×3" and result.short == 3 and not list(tmp_path.glob("videos/*"))
+    with Replica(DANCE, per_tag=3) as site:
+        result, _corpus = collect(browser, tmp_path, site, config=replace(FAST, max_mb=0.001))
+    assert (
+        result.table.loc["Dance", "causes"] == "too_large ×3"
+        and result.short == 3
+        and not list(tmp_path.glob("videos/*"))
+    )
 
 
 def test_a_hashtag_that_does_not_exist_is_noted_and_the_others_go_on(browser, tmp_path):
-    with Replica(DANCE, per_tag=8) as site: result, corpus = collect(browser, tmp_path, site, topics={"Dance": ["no_such_tag", "dance"]})
+    with Replica(DANCE, per_tag=8) as site:
+        result, corpus = collect(browser, tmp_path, site, topics={"Dance": ["no_such_tag", "dance"]})
     assert [event["end"] for event in corpus.run_events("listed")] == ["missing_tag", "end"] and result.exit_code == 0
 
 
 def test_robots_txt_is_obeyed(browser, tmp_path):
-    with Replica(DANCE, per_tag=8, robots="User-agent: *\nDisallow: /tag/") as site: result, corpus = collect(browser, tmp_path, site)
-    assert [event["end"] for event in corpus.run_events("listed")] == ["robots"] and not any(path.startswith("/tag") for path in site.log)
+    with Replica(DANCE, per_tag=8, robots="User-agent: *\nDisallow: /tag/") as site:
+        result, corpus = collect(browser, tmp_path, site)
+    assert [event["end"] for event in corpus.run_events("listed")] == ["robots"] and not any(
+        path.startswith("/tag") for path in site.log
+    )
     assert result.short == 3
 
 
 def test_a_robots_txt_that_cannot_be_read_allows_nothing(browser, tmp_path):
-    with Replica(DANCE, per_tag=8, chaos={"robots_500": FOREVER}) as site: result, corpus = collect(browser, tmp_path, site)
+    with Replica(DANCE, per_tag=8, chaos={"robots_500": FOREVER}) as site:
+        result, _corpus = collect(browser, tmp_path, site)
     assert "robots.txt" in result.stopped and set(site.log) <= {"/robots.txt"}
 
 
@@ -162,22 +227,33 @@ def test_a_crawl_delay_is_obeyed(browser, tmp_path):
     with Replica(DANCE, per_tag=2, robots="User-agent: *\nCrawl-delay: 1") as site:
         start = time.monotonic()
         collect(browser, tmp_path, site, n=2)
-    assert time.monotonic() - start > 3      # before each of three pages
+    assert time.monotonic() - start > 3  # before each of three pages
 
 
-@pytest.mark.parametrize("layout, variant, generation, source, exact", [
-    ("new", "xhr", "universal", "item_list", True), ("old", "xhr", "sigi", "item_list", True), ("new", "ssr", "universal", "page", True),
-    ("new", "ssr", "next", "page", True), ("old", "ssr", "sigi", "page", False), ("old", "ssr", "none", "dom", False)])
-def test_every_variant_of_the_pages_gives_the_same_sample(browser, tmp_path, layout, variant, generation, source, exact):
-    with Replica(DANCE, per_tag=6, layout=layout, variant=variant, generation=generation) as site: result, corpus = collect(browser, tmp_path, site)
+@pytest.mark.parametrize(
+    "layout, variant, generation, source, exact",
+    [
+        ("new", "xhr", "universal", "item_list", True),
+        ("old", "xhr", "sigi", "item_list", True),
+        ("new", "ssr", "universal", "page", True),
+        ("new", "ssr", "next", "page", True),
+        ("old", "ssr", "sigi", "page", False),
+        ("old", "ssr", "none", "dom", False),
+    ],
+)
+def test_every_variant_of_the_pages_gives_the_same_sample(
+    browser, tmp_path, layout, variant, generation, source, exact
+):
+    with Replica(DANCE, per_tag=6, layout=layout, variant=variant, generation=generation) as site:
+        _result, corpus = collect(browser, tmp_path, site)
     there = {id: video for id, video in corpus.videos.items() if video["state"] == "verified"}
     assert sorted(there) == sorted(draw_order(site.tags["dance"], 42)[:3])
     for id, video in there.items():
-        in_full = layout == "old" and variant == "ssr" and site.views(id) < 10_000      # a tile does not round small counts
+        in_full = layout == "old" and variant == "ssr" and site.views(id) < 10_000  # a tile does not round small counts
         assert (video["source"], video["views_exact"]) == (("dom", True) if in_full else (source, exact))
-        assert abs(video["views_k"]*1000 / site.views(id) - 1) < (1e-9 if video["views_exact"] else 0.06)
+        assert abs(video["views_k"] * 1000 / site.views(id) - 1) < (1e-9 if video["views_exact"] else 0.06)
         assert video["author"] == site.author(id) and video["url"] == f"{site.url}/@{site.author(id)}/video/{id}"
-        assert read_raw(tmp_path/"raw"/f"{id}.json.gz")["seed"] == 42
+        assert read_raw(tmp_path / "raw" / f"{id}.json.gz")["seed"] == 42
 
 
 def test_likes_on_explore_tiles_are_never_taken_for_views(browser, tmp_path):
@@ -186,7 +262,8 @@ def test_likes_on_explore_tiles_are_never_taken_for_views(browser, tmp_path):
         browser.base_url = site.url
         browser.open(site.url + "/explore")
         assert browser.html().count('"video-views"') == 4 and read_tiles(browser.html()) == []
-        with pytest.raises(PageError, match="no videos"): list(listing_pages(browser, replace(FAST, page_timeout=0.5)))
+        with pytest.raises(PageError, match="no videos"):
+            list(listing_pages(browser, replace(FAST, page_timeout=0.5)))
         result, corpus = collect(browser, tmp_path, site)
     assert result.table.loc["Dance"].tolist() == [4, 4, 0, 4, "no_views ×4"]
     assert not any("views_raw" in video for video in corpus.videos.values())
@@ -196,7 +273,8 @@ def test_an_answer_that_comes_late_is_not_taken_for_the_next_hashtags(browser):
     with Replica({"Dance": ["dance", "salsa"]}, per_tag=4, chaos={"slow_list": 1}) as site:
         browser.base_url, until = site.url, time.monotonic() + 10
         browser.open(site.url + "/tag/dance")
-        while not any("item_list" in path for path in site.log) and time.monotonic() < until: time.sleep(0.02)
+        while not any("item_list" in path for path in site.log) and time.monotonic() < until:
+            time.sleep(0.02)
         browser.responses()
         browser.open(site.url + "/tag/salsa")
         found = [item.id for batch in listing_pages(browser, FAST) for item in batch.items]
@@ -204,12 +282,30 @@ def test_an_answer_that_comes_late_is_not_taken_for_the_next_hashtags(browser):
 
 
 def test_troubles_together(browser, tmp_path):
-    chaos = dict.fromkeys(("empty_tag", "error_500_list", "reset_video", "expired", "truncated", "duplicate_pages", "went_wrong_video", "html_media", "cookie_banner", "no_json"), 1)
+    chaos = dict.fromkeys(
+        (
+            "empty_tag",
+            "error_500_list",
+            "reset_video",
+            "expired",
+            "truncated",
+            "duplicate_pages",
+            "went_wrong_video",
+            "html_media",
+            "cookie_banner",
+            "no_json",
+        ),
+        1,
+    )
     topics = {"Dance": ["dance", "no_such"], "Music": ["music"]}
-    with Replica({"Dance": ["dance"], "Music": ["music"]}, per_tag=10, chaos=chaos | {"captcha_container": FOREVER, "no_item_list_at_end": FOREVER}) as site:
+    with Replica(
+        {"Dance": ["dance"], "Music": ["music"]},
+        per_tag=10,
+        chaos=chaos | {"captcha_container": FOREVER, "no_item_list_at_end": FOREVER},
+    ) as site:
         order = draw_order(site.tags["dance"][:10], 42)
         site.fates = {order[0]: "slideshow", order[1]: "10204", order[2]: "removed"}
-        result, corpus = collect(browser, tmp_path, site, n=8, topics=topics)
+        result, _corpus = collect(browser, tmp_path, site, n=8, topics=topics)
     assert result.table.loc["Dance"].tolist() == [10, 7, 4, 3, "10204, removed, slideshow"]
     assert result.table.loc["all", "verified"] == 8 and result.exit_code == 0
     assert not any(site.on(name) for name in chaos)

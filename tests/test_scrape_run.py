@@ -1,4 +1,5 @@
 "Whole runs with real Chromium: all topics, kills at random moments, what is left behind, and what is never contacted."
+
 import gzip
 import json
 import os
@@ -14,17 +15,22 @@ from dataclasses import asdict
 
 import pytest
 
-if not os.environ.get("CI"): pytest.importorskip("selenium", reason="no selenium: pip install 'tiktok_mm[scrape]'")
+if not os.environ.get("CI"):
+    pytest.importorskip("selenium", reason="no selenium: pip install 'tiktok_mm[scrape]'")
+import functools
+import operator
+
 import psutil
+
 from replica import FOREVER, Replica
 from replica.chromium import FAST, browser, collect
 from replica.media import clip_plan
-from tiktok_mm.lib.store import read_jsonl
 from tiktok_mm.data import read_corpus
-from tiktok_mm.scraping.pages import PageError
+from tiktok_mm.lib.store import read_jsonl
 from tiktok_mm.scrape import scrape
 from tiktok_mm.scraping.browser import Browser
 from tiktok_mm.scraping.manifest import Manifest, history, read_raw
+from tiktok_mm.scraping.pages import PageError
 from tiktok_mm.scraping.sampling import TOPICS, draw_order
 from tiktok_mm.scraping.upkeep import anonymise, purge, refresh, self_check
 
@@ -40,15 +46,30 @@ with patch("tiktok_mm.scrape.views_figure"), patch("tiktok_mm.scrape.save_figure
 
 def start(out, site: Replica, n: int) -> subprocess.Popen:
     "The scraper as a process of its own, with a browser of its own and without the picture at the end."
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(out), site.url, json.dumps(site.topics), str(n), json.dumps(asdict(FAST))], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(out), site.url, json.dumps(site.topics), str(n), json.dumps(asdict(FAST))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
 
 
 def content(corpus: Manifest) -> tuple:
     "What a corpus says, without the times and the runs it took; and which files are there."
     drop = {"at", "collected_at"}
-    videos = sorted(({key: value for key, value in video.items() if key not in drop} for video in corpus.videos.values()), key=lambda video: video["id"])
-    steps = Counter((event.get("id"), event.get("state"), event.get("event")) for event in corpus.events if event.get("event") != "run")
-    files = sorted(str(path.relative_to(corpus.path)) for path in corpus.path.rglob("*") if path.is_file() and path.parts[-2] != "tags")
+    videos = sorted(
+        ({key: value for key, value in video.items() if key not in drop} for video in corpus.videos.values()),
+        key=lambda video: video["id"],
+    )
+    steps = Counter(
+        (event.get("id"), event.get("state"), event.get("event"))
+        for event in corpus.events
+        if event.get("event") != "run"
+    )
+    files = sorted(
+        str(path.relative_to(corpus.path))
+        for path in corpus.path.rglob("*")
+        if path.is_file() and path.parts[-2] != "tags"
+    )
     return videos, steps, files
 
 
@@ -56,7 +77,7 @@ def content(corpus: Manifest) -> tuple:
 def whole(browser, tmp_path_factory):
     "A corpus over all twelve topics and their hashtags, collected by a run with its own browser."
     with Replica(TOPICS, per_tag=8, page_size=8) as site:
-        out = tmp_path_factory.mktemp("whole")/"corpus"
+        out = tmp_path_factory.mktemp("whole") / "corpus"
         yield scrape(out, "all", n=24, seed=42, base_url=site.url, config=FAST, quiet=True), out, site
 
 
@@ -69,9 +90,9 @@ def test_a_corpus_over_all_topics(whole):
     for id, video in there.items():
         assert (video["views_raw"], video["views_exact"]) == (str(site.views(id)), True)
         assert video["audio"] == clip_plan(id).sound and abs(video["media_duration"] - video["duration"]) <= 1
-        assert (out/video["path"]).read_bytes() == site.clip(id)
+        assert (out / video["path"]).read_bytes() == site.clip(id)
     assert any(len(video["topics"]) > 1 for video in corpus.videos.values())
-    assert result.picture.read_bytes().startswith(b"\x89PNG") and not (out/".browser").exists()
+    assert result.picture.read_bytes().startswith(b"\x89PNG") and not (out / ".browser").exists()
 
 
 def test_the_frame_is_written_before_the_draw(whole):
@@ -82,7 +103,8 @@ def test_the_frame_is_written_before_the_draw(whole):
     sizes = Counter(video["topic"] for video in Manifest(whole[1]).videos.values())
     assert {topic: event["size"] for topic, event in frames.items()} == sizes
     for event in events:
-        if event.get("state") == "sampled": assert event["inclusion_probability"] == 2 / sizes[Manifest(whole[1]).videos[event["id"]]["topic"]]
+        if event.get("state") == "sampled":
+            assert event["inclusion_probability"] == 2 / sizes[Manifest(whole[1]).videos[event["id"]]["topic"]]
 
 
 def test_one_page_at_a_time_and_nothing_that_a_page_did_not_ask_for(whole):
@@ -93,12 +115,20 @@ def test_one_page_at_a_time_and_nothing_that_a_page_did_not_ask_for(whole):
 
 def test_the_corpus_passes_the_next_stages(whole, tmp_path):
     "`check` and `extract` take it as it is."
-    corpus = tmp_path/"corpus"
+    corpus = tmp_path / "corpus"
     shutil.copytree(whole[1], corpus)
     table = read_corpus(corpus)
-    assert len(table) == 24 and table.views_exact.all() and set(table.views_k) == {whole[2].views(id) / 1000 for id in table.id}
+    assert (
+        len(table) == 24
+        and table.views_exact.all()
+        and set(table.views_k) == {whole[2].views(id) / 1000 for id in table.id}
+    )
     for command in (["check", corpus], ["extract", corpus, "--whisper", "words", "--workers", "1", "--no-sheet"]):
-        done = subprocess.run([sys.executable, "-c", "from tiktok_mm.cli import main; main()", *map(str, command)], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", "from tiktok_mm.cli import main; main()", *map(str, command)],
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0 and "24 videos" in done.stdout, done.stdout + done.stderr
 
 
@@ -108,31 +138,41 @@ def test_a_refresh_adds_a_snapshot_and_changes_no_label(whole, browser):
     gone, grown = [id for id, video in before.items() if video["state"] == "verified"][:2]
     views = site.views
     site.fates, site.views = {gone: "10204"}, lambda id: views(id) + 1000
-    try: result = refresh(out, config=FAST, quiet=True, browser=browser)
-    finally: site.fates, site.views = {}, views
+    try:
+        result = refresh(out, config=FAST, quiet=True, browser=browser)
+    finally:
+        site.fates, site.views = {}, views
     table = history(out).set_index("id")
     assert result.stopped is None and len(table) == 48
-    assert table.loc[grown, "views_k"].diff().iloc[1] == pytest.approx(1) and table.loc[gone, "code"].tolist() == ["", "10204"]
+    assert table.loc[grown, "views_k"].diff().iloc[1] == pytest.approx(1) and table.loc[gone, "code"].tolist() == [
+        "",
+        "10204",
+    ]
     assert Manifest(out).videos == before
 
 
 def test_an_export_has_no_names(whole, tmp_path):
-    assert anonymise(whole[1], tmp_path/"export") == 24
-    text = (tmp_path/"export"/"manifest.jsonl").read_text()
+    assert anonymise(whole[1], tmp_path / "export") == 24
+    text = (tmp_path / "export" / "manifest.jsonl").read_text()
     videos = [video for video in Manifest(whole[1]).videos.values() if video["state"] == "verified"]
     assert not any(video["id"] in text or video["author"] in text for video in videos) and "127.0.0.1" not in text
-    assert sorted(video["path"] for video in read_jsonl(tmp_path/"export"/"manifest.jsonl")) == sorted(str(p.relative_to(tmp_path/"export")) for p in (tmp_path/"export"/"videos").iterdir())
+    assert sorted(video["path"] for video in read_jsonl(tmp_path / "export" / "manifest.jsonl")) == sorted(
+        str(p.relative_to(tmp_path / "export")) for p in (tmp_path / "export" / "videos").iterdir()
+    )
 
 
 def test_a_purged_video_leaves_no_trace(whole, browser):
     _, out, site = whole
     id, topic = next((id, video["topic"]) for id, video in Manifest(out).videos.items() if video["state"] == "verified")
-    (out/"features"/"visual").mkdir(parents=True)
-    (out/"features"/"visual"/f"{id}.safetensors").write_bytes(b"clip")
-    (out/"transcripts.jsonl").write_text(json.dumps({"id": id, "text": "hello"}) + "\n")
+    (out / "features" / "visual").mkdir(parents=True)
+    (out / "features" / "visual" / f"{id}.safetensors").write_bytes(b"clip")
+    (out / "transcripts.jsonl").write_text(json.dumps({"id": id, "text": "hello"}) + "\n")
     purge(out, [id])
     for path in out.rglob("*"):
-        if path.is_file(): assert id not in path.name and id.encode() not in (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()), path
+        if path.is_file():
+            assert id not in path.name and id.encode() not in (
+                gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+            ), path
     browser.base_url = site.url
     result = scrape(out, "all", n=24, seed=42, base_url=site.url, config=FAST, quiet=True, browser=browser)
     assert result.table.loc[topic, "verified"] == 2 and id not in Manifest(out).videos
@@ -145,46 +185,54 @@ def test_runs_killed_at_random_moments_end_like_an_undisturbed_one(browser, tmp_
         order = draw_order(site.tags["dance"], 42)
         site.fates = {order[0]: "10216", order[1]: "slideshow"}
 
-        def begun(out) -> bool: return (out/"manifest.jsonl").exists()
+        def begun(out) -> bool:
+            return (out / "manifest.jsonl").exists()
+
         def killed(k: int) -> list[psutil.Process]:
             "Start a run, kill it, and tell which processes it had."
-            out, until = tmp_path/f"run{k}", time.monotonic() + 30
+            out, until = tmp_path / f"run{k}", time.monotonic() + 30
             process = start(out, site, 4)
-            while k >= 2 and not begun(out) and time.monotonic() < until: time.sleep(0.01)
+            while k >= 2 and not begun(out) and time.monotonic() < until:
+                time.sleep(0.01)
             time.sleep(moments.uniform(0, lasts))
             children = psutil.Process(process.pid).children(recursive=True)
             process.kill()
             process.communicate()
             return children
 
-        undisturbed = start(tmp_path/"undisturbed", site, 4)
-        while not begun(tmp_path/"undisturbed"): time.sleep(0.01)
+        undisturbed = start(tmp_path / "undisturbed", site, 4)
+        while not begun(tmp_path / "undisturbed"):
+            time.sleep(0.01)
         first = time.monotonic()
         assert undisturbed.wait() == 0
-        lasts, expected = time.monotonic() - first, content(Manifest(tmp_path/"undisturbed"))
-        with ThreadPoolExecutor(2) as pool: children = sum(pool.map(killed, range(kills)), [])
+        lasts, expected = time.monotonic() - first, content(Manifest(tmp_path / "undisturbed"))
+        with ThreadPoolExecutor(2) as pool:
+            children = functools.reduce(operator.iadd, pool.map(killed, range(kills)), [])
         _, alive = psutil.wait_procs([child for child in children if running(child)], timeout=10)
         assert not [child for child in alive if running(child)], "a browser outlived its run"
 
         reached = Counter()
         for k in range(kills):
-            out = tmp_path/f"run{k}"
+            out = tmp_path / f"run{k}"
             events = Manifest(out).events if begun(out) else []
             reached[events[-1].get("state") or events[-1]["event"] if events else "nothing"] += 1
             result, corpus = collect(browser, out, site, n=4)
             assert (result.stopped, result.short) == (None, 0)
             assert content(corpus) == expected, f"run {k}"
-            for path in out.rglob("*.json.gz"): assert read_raw(path)["seed"] == 42
+            for path in out.rglob("*.json.gz"):
+                assert read_raw(path)["seed"] == 42
     print("the last event before each kill:", dict(reached))
     assert len(reached) > 3
 
 
-def running(process: psutil.Process) -> bool: return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+def running(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def test_the_browser_reaches_nothing_but_the_site(browser):
     with Replica({"Dance": ["dance"]}) as site:
-        with pytest.raises(PageError, match="ERR_NAME_NOT_RESOLVED"): browser.open(site.url.replace("127.0.0.1", "localhost"))
+        with pytest.raises(PageError, match="ERR_NAME_NOT_RESOLVED"):
+            browser.open(site.url.replace("127.0.0.1", "localhost"))
         assert site.log == []
 
 
@@ -192,32 +240,42 @@ def test_a_browser_that_dies_is_started_again(tmp_path):
     with Replica({"Dance": ["dance"]}, per_tag=4) as site:
         own = Browser(site.url, page_timeout=8)
         try:
-            for child in psutil.Process(own.driver.service.process.pid).children(): child.kill()
+            for child in psutil.Process(own.driver.service.process.pid).children():
+                child.kill()
             result = scrape(tmp_path, site.topics, n=2, base_url=site.url, config=FAST, quiet=True, browser=own)
-        finally: own.quit()
+        finally:
+            own.quit()
     assert result.exit_code == 0 and not own.profile.exists()
 
 
 def test_ctrl_c_leaves_a_corpus_that_goes_on(browser, tmp_path):
     with Replica({"Dance": ["dance"]}, per_tag=4, chaos={"slow_body": FOREVER}) as site:
-        process = start(tmp_path/"corpus", site, 2)
+        process = start(tmp_path / "corpus", site, 2)
         until = time.monotonic() + 20
-        while not any("/media" in path for path in site.log) and time.monotonic() < until: time.sleep(0.05)
+        while not any("/media" in path for path in site.log) and time.monotonic() < until:
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
         site.chaos.clear()
-        assert not (tmp_path/"corpus"/".browser").exists()
-        assert collect(browser, tmp_path/"corpus", site, n=2)[0].exit_code == 0
+        assert not (tmp_path / "corpus" / ".browser").exists()
+        assert collect(browser, tmp_path / "corpus", site, n=2)[0].exit_code == 0
 
 
-@pytest.mark.parametrize("site_args, broken", [
-    ({}, set()),
-    ({"layout": "old"}, set()),
-    ({"variant": "ssr"}, {"the tag page asks for item_list", "entries carry statsV2"}),
-    ({"generation": "sigi"}, {"the JSON is of the current generation", "exact counts in statsV2"}),
-    ({"generation": "none"}, {"the video page carries its JSON", "the JSON is of the current generation", "exact counts in statsV2"}),
-    ({"chaos": {"html_media": FOREVER}}, {"the file can be had and played"}),
-    ({"chaos": {"empty_list": FOREVER}}, {"the pages can be read"})])
+@pytest.mark.parametrize(
+    "site_args, broken",
+    [
+        ({}, set()),
+        ({"layout": "old"}, set()),
+        ({"variant": "ssr"}, {"the tag page asks for item_list", "entries carry statsV2"}),
+        ({"generation": "sigi"}, {"the JSON is of the current generation", "exact counts in statsV2"}),
+        (
+            {"generation": "none"},
+            {"the video page carries its JSON", "the JSON is of the current generation", "exact counts in statsV2"},
+        ),
+        ({"chaos": {"html_media": FOREVER}}, {"the file can be had and played"}),
+        ({"chaos": {"empty_list": FOREVER}}, {"the pages can be read"}),
+    ],
+)
 def test_the_self_check_names_what_no_longer_holds(browser, site_args, broken):
     with Replica({"Dance": ["dance"]}, per_tag=6, **site_args) as site:
         browser.base_url = site.url
@@ -229,4 +287,6 @@ def test_the_self_check_names_what_no_longer_holds(browser, site_args, broken):
 def test_a_missing_extra_is_named(package, tmp_path):
     code = f"import sys; sys.modules['{package}'] = None\nfrom tiktok_mm.scrape import scrape\nscrape(r'{tmp_path}', 'Dance', n=1, base_url='http://127.0.0.1:9', quiet=True)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stderr.strip().splitlines()[-1].endswith("pip install 'tiktok_mm[scrape]'") and "UserError" in done.stderr
+    assert (
+        done.stderr.strip().splitlines()[-1].endswith("pip install 'tiktok_mm[scrape]'") and "UserError" in done.stderr
+    )

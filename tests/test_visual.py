@@ -1,32 +1,45 @@
 "Sparse decoding gives the bytes of sequential decoding, whatever the file."
+
 import subprocess
 
 import numpy as np
 import pytest
-from videos import make_video
 
 from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.decoding import DecodeInfo, decode_sequential, sampled_frames
 from tiktok_mm.visual import VisualConfig, read_clip, to_rgb
+from videos import make_video
 
 CODECS = {
     "H.264 with B-frames": dict(codec="libx264", g="30", bf="3"),
     "H.264 with one keyframe": dict(codec="libx264", g="1000", bf="2"),
-    "H.264, B-frames as references, open groups": dict(codec="libx264", g="20", bf="4", preset="medium", **{"x264-params": "open-gop=1:b-pyramid=normal"}),
-    "H.264, refreshed piece by piece": dict(codec="libx264", g="30", preset="medium", **{"x264-params": "intra-refresh=1"}),
-    "H.264, refreshed piece by piece, in Matroska": dict(codec="libx264", suffix=".mkv", g="30", preset="medium", **{"x264-params": "intra-refresh=1"}),
+    "H.264, B-frames as references, open groups": dict(
+        codec="libx264", g="20", bf="4", preset="medium", **{"x264-params": "open-gop=1:b-pyramid=normal"}
+    ),
+    "H.264, refreshed piece by piece": dict(
+        codec="libx264", g="30", preset="medium", **{"x264-params": "intra-refresh=1"}
+    ),
+    "H.264, refreshed piece by piece, in Matroska": dict(
+        codec="libx264", suffix=".mkv", g="30", preset="medium", **{"x264-params": "intra-refresh=1"}
+    ),
     "H.264, keyframes only": dict(codec="libx264", g="1"),
     "H.264, 10 bit": dict(codec="libx264", pixels="yuv420p10le", g="25", bf="2"),
     "H.264, odd size": dict(codec="libx264", pixels="yuv444p", size=(97, 131), g="25", bf="2"),
     "H.265": dict(codec="libx265", g="30", bf="3", **{"x265-params": "log-level=none"}),
-    "H.265, open groups, 10 bit": dict(codec="libx265", pixels="yuv420p10le", g="24", preset="medium", **{"x265-params": "open-gop=1:log-level=none"}),
+    "H.265, open groups, 10 bit": dict(
+        codec="libx265", pixels="yuv420p10le", g="24", preset="medium", **{"x265-params": "open-gop=1:log-level=none"}
+    ),
     "VP9 in webm": dict(codec="libvpx-vp9", suffix=".webm", g="40"),
-    "VP9 with hidden frames": dict(codec="libvpx-vp9", suffix=".webm", g="60", deadline="good", **{"auto-alt-ref": "1", "lag-in-frames": "20"}),
+    "VP9 with hidden frames": dict(
+        codec="libvpx-vp9", suffix=".webm", g="60", deadline="good", **{"auto-alt-ref": "1", "lag-in-frames": "20"}
+    ),
     "AV1": dict(codec="libsvtav1", g="32"),
     "MPEG-4 in AVI": dict(codec="mpeg4", suffix=".avi", g="12", bf="2", b="300k"),
     "MPEG-TS": dict(codec="libx264", suffix=".ts", g="30", bf="2"),
     "one frame": dict(codec="libx264", frames=1),
-    "variable frame rate": dict(codec="libx264", g="25", bf="2", times=np.cumsum(np.random.default_rng(1).integers(5, 90, 120)).tolist()),
+    "variable frame rate": dict(
+        codec="libx264", g="25", bf="2", times=np.cumsum(np.random.default_rng(1).integers(5, 90, 120)).tolist()
+    ),
 }
 
 
@@ -93,11 +106,14 @@ def test_truncated_tail_keeps_what_is_there(tmp_path, share):
 def make_fast_start(tmp_path):
     "A video whose index stands at the front, as downloads have it."
     import av
+
     source, target = make_video(tmp_path / "source.mp4", g="30", bf="2"), tmp_path / "whole.mp4"
     with av.open(str(source)) as old, av.open(str(target), "w", options={"movflags": "+faststart"}) as new:
         stream = new.add_stream_from_template(old.streams.video[0])
         for packet in old.demux(video=0):
-            if packet.dts is not None: packet.stream = stream; new.mux(packet)
+            if packet.dts is not None:
+                packet.stream = stream
+                new.mux(packet)
     return target
 
 
@@ -105,11 +121,13 @@ def make_fast_start(tmp_path):
 def test_not_a_video(tmp_path, content):
     path = tmp_path / "x.mp4"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="x.mp4"): list(sampled_frames(path))
+    with pytest.raises(UserError, match="x.mp4"):
+        list(sampled_frames(path))
 
 
 def test_sound_only(tmp_path):
     import av
+
     path = tmp_path / "x.mp4"
     with av.open(str(path), "w") as box:
         stream = box.add_stream("aac", rate=16000)
@@ -117,12 +135,13 @@ def test_sound_only(tmp_path):
         frame.sample_rate = 16000
         box.mux(stream.encode(frame))
         box.mux(stream.encode(None))
-    with pytest.raises(UserError, match="x.mp4"): list(sampled_frames(path))
+    with pytest.raises(UserError, match="x.mp4"):
+        list(sampled_frames(path))
 
 
 def test_clip_of_a_landscape_video_is_letterboxed(tmp_path):
     path = make_video(tmp_path / "wide.mp4", frames=10, size=(160, 90))
-    clip, info = read_clip(path, VisualConfig(frame_skip=4))
+    clip, _info = read_clip(path, VisualConfig(frame_skip=4))
     assert clip.shape == (3, 3, 128, 72)
     assert clip[:, :, :43].max() == clip[:, :, 85:].max() == 0
     assert clip[:, :, 50:80].min(axis=(0, 1)).max() > 0

@@ -23,76 +23,107 @@ import torch
 
 from .lib.core import UserError, safe_id
 from tiktok_mm.lib.store import (
-    feature_path, features_header, is_cached, load_stage, save_features, config_hash, atomic_write,
-    write_jsonl)
+    atomic_write,
+    config_hash,
+    feature_path,
+    features_header,
+    is_cached,
+    load_stage,
+    save_features,
+    write_jsonl,
+)
 
 # %% ../nbs/03_audio.ipynb #7aced67e
-SAMPLE_RATE = 16_000 # samples a second
+SAMPLE_RATE = 16_000  # samples a second
+
 
 def extract_wav(
-    path: str | Path, # a video file
-    target: str | Path, # the wav file to write
-) -> bool: # whether there is a sound track; no file is written if not
+    path: str | Path,  # a video file
+    target: str | Path,  # the wav file to write
+) -> bool:  # whether there is a sound track; no file is written if not
     "Write the first sound track of a video as 16 kHz mono 16-bit wav, whole or not at all."
     import av
+
     with av.open(str(path)) as container:
-        if not container.streams.audio: return False
+        if not container.streams.audio:
+            return False
         with atomic_write(target) as part, wave.open(str(part), "wb") as file:
-            file.setnchannels(1); file.setsampwidth(2); file.setframerate(SAMPLE_RATE)
-            for samples in _resampled(container): file.writeframesraw(samples.tobytes())
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(SAMPLE_RATE)
+            for samples in _resampled(container):
+                file.writeframesraw(samples.tobytes())
     return True
 
 # %% ../nbs/03_audio.ipynb #e9e1eead
 def _resampled(container):
     "The sound of a container in windows of int16 samples at 16 kHz, mono."
     import av
+
     track, resampler = _best_track(container), av.AudioResampler("s16", "mono", SAMPLE_RATE)
     left = round(track.duration * track.time_base * SAMPLE_RATE) if track.duration else 10**12
     for frame in _decoded(container, track):
         for piece in resampler.resample(frame):
-            yield piece.to_ndarray()[0, :max(0, left)]
+            yield piece.to_ndarray()[0, : max(0, left)]
             left -= piece.samples
+
 
 def _decoded(container, track):
     "The frames of a sound track, then None; what cannot be decoded is passed over."
     import av
+
     for packet in container.demux(track):
-        try: yield from packet.decode()
-        except av.error.InvalidDataError: continue
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError:
+            continue
     yield None
+
 
 def _best_track(container):
     "The sound track with the most channels, the first of them: the choice of the `ffmpeg` command."
     return max(container.streams.audio, key=lambda stream: (stream.channels, -stream.index))
 
-def read_wav(path: str | Path) -> np.ndarray: # (samples,), float32 within ±1
+
+def read_wav(path: str | Path) -> np.ndarray:  # (samples,), float32 within ±1
     "The samples of a 16-bit wav file."
-    with wave.open(str(path), "rb") as file: return np.frombuffer(file.readframes(file.getnframes()), np.int16).astype(np.float32) / 32768
+    with wave.open(str(path), "rb") as file:
+        return np.frombuffer(file.readframes(file.getnframes()), np.int16).astype(np.float32) / 32768
 
 # %% ../nbs/03_audio.ipynb #cdc83bd4
 @dataclass(frozen=True)
 class AudioConfig:
     "How sound becomes a transcript and an embedding."
-    whisper: str = "words" # words, a name of Whisper's such as base, or a path to a checkpoint
-    language: str | None = None # such as en; None: Whisper finds out
+
+    whisper: str = "words"  # words, a name of Whisper's such as base, or a path to a checkpoint
+    language: str | None = None  # such as en; None: Whisper finds out
+
 
 AUDIO_PRESETS = {"paper": AudioConfig("base"), "compact": AudioConfig()}
 
-def checkpoint_file(name: str) -> str: # a path, or one of Whisper's names
+
+def checkpoint_file(name: str) -> str:  # a path, or one of Whisper's names
     "What `whisper.load_model` takes for a checkpoint's name; `UserError` if there is no such checkpoint."
     import whisper
-    if name == "words": return str(files("tiktok_mm")/"assets"/"whisper-words.pt")
-    if name in whisper.available_models() or Path(name).is_file(): return name
-    raise UserError(f"no Whisper checkpoint {name!r}: choose words, a file, or one of {', '.join(whisper.available_models())}")
+
+    if name == "words":
+        return str(files("tiktok_mm") / "assets" / "whisper-words.pt")
+    if name in whisper.available_models() or Path(name).is_file():
+        return name
+    raise UserError(
+        f"no Whisper checkpoint {name!r}: choose words, a file, or one of {', '.join(whisper.available_models())}"
+    )
 
 # %% ../nbs/03_audio.ipynb #d9ebcd04
 class CachingEncoder(torch.nn.Module):
     "Whisper's encoder; it encodes every window of 30 s once and keeps the hidden states of all its layers."
+
     def __init__(self, encoder: torch.nn.Module):
         super().__init__()
         self.encoder, self.cache, self.states = encoder, {}, []
         encoder.blocks[0].register_forward_pre_hook(lambda block, inputs: self.states.append(inputs[0]))
-        for block in encoder.blocks: block.register_forward_hook(lambda block, inputs, output: self.states.append(output))
+        for block in encoder.blocks:
+            block.register_forward_hook(lambda block, inputs, output: self.states.append(output))
 
     def encode_window(self, mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         "For a window (mels, 3000): the encoder's output (1, 1500, width) and its states (1, layers + 1, 1500, width)."
@@ -112,12 +143,19 @@ def load_whisper(name: str = "words"):
     "A Whisper model whose encoder remembers; loaded once in a process. `UserError` if it cannot be had."
     return _load(checkpoint_file(name))
 
+
 @cache
 def _load(name: str):
     import whisper
-    try: model = whisper.load_model(name, device="cpu").eval()
-    except (URLError, OSError) as error: raise UserError(f"Whisper's {name!r} cannot be downloaded ({error}): connect once, or give a path to the checkpoint") from None
-    except Exception as error: raise UserError(f"{name} is not a Whisper checkpoint ({type(error).__name__})") from None
+
+    try:
+        model = whisper.load_model(name, device="cpu").eval()
+    except (URLError, OSError) as error:
+        raise UserError(
+            f"Whisper's {name!r} cannot be downloaded ({error}): connect once, or give a path to the checkpoint"
+        ) from None
+    except Exception as error:
+        raise UserError(f"{name} is not a Whisper checkpoint ({type(error).__name__})") from None
     model.encoder = CachingEncoder(model.encoder)
     return model
 
@@ -125,42 +163,55 @@ def _load(name: str):
 @dataclass(frozen=True)
 class Segment:
     "A stretch of speech."
-    start: float # seconds from the start of the sound
-    end: float # seconds
+
+    start: float  # seconds from the start of the sound
+    end: float  # seconds
     text: str
-    window: float # seconds at which the 30 s window begins in which Whisper heard it
+    window: float  # seconds at which the 30 s window begins in which Whisper heard it
+
 
 @torch.inference_mode()
 def transcribe(
-    model, # from `load_whisper`
-    sound: np.ndarray, # (samples,), float32 at 16 kHz
+    model,  # from `load_whisper`
+    sound: np.ndarray,  # (samples,), float32 at 16 kHz
     language: str | None = None,
-) -> tuple[list[Segment], str]: # what is said, and the language
+) -> tuple[list[Segment], str]:  # what is said, and the language
     "What Whisper hears."
     import whisper
+
     model.encoder.cache.clear()
-    if not len(sound): return [], ""
-    heard = whisper.transcribe(model, sound, temperature=0.0, condition_on_previous_text=False, fp16=False, language=language)
-    segments = [Segment(s["start"], s["end"], s["text"].strip(), s["seek"] / 100) for s in heard["segments"] if s["text"].strip()]
+    if not len(sound):
+        return [], ""
+    heard = whisper.transcribe(
+        model, sound, temperature=0.0, condition_on_previous_text=False, fp16=False, language=language
+    )
+    segments = [
+        Segment(s["start"], s["end"], s["text"].strip(), s["seek"] / 100)
+        for s in heard["segments"]
+        if s["text"].strip()
+    ]
     return segments, heard["language"]
 
 # %% ../nbs/03_audio.ipynb #f7b12350
-POSITIONS = 50 # of Whisper's encoder, a second
+POSITIONS = 50  # of Whisper's encoder, a second
+
 
 @torch.inference_mode()
 def segment_states(
-    model, # from `load_whisper`, after `transcribe` of the same sound
-    sound: np.ndarray, # (samples,), float32 at 16 kHz
+    model,  # from `load_whisper`, after `transcribe` of the same sound
+    sound: np.ndarray,  # (samples,), float32 at 16 kHz
     segments: Sequence[Segment],
-) -> list[torch.Tensor]: # (1, layers + 1, S, width) for every segment
+) -> list[torch.Tensor]:  # (1, layers + 1, S, width) for every segment
     "The encoder's hidden states during every segment, from the windows that `transcribe` has encoded."
     import whisper
-    if not segments: return []
+
+    if not segments:
+        return []
     mel = whisper.log_mel_spectrogram(sound, model.dims.n_mels, padding=whisper.audio.N_SAMPLES)
     frames, states = len(sound) // whisper.audio.HOP_LENGTH, []
     for segment in segments:
         seek = round(segment.window * 100)
-        window = whisper.pad_or_trim(mel[:, seek:min(seek + 3000, frames)], 3000)
+        window = whisper.pad_or_trim(mel[:, seek : min(seek + 3000, frames)], 3000)
         first = min(round((segment.start - segment.window) * POSITIONS), 1499)
         last = max(first + 1, round((segment.end - segment.window) * POSITIONS))
         states.append(model.encoder.encode_window(window)[1][:, :, first:last])
@@ -168,10 +219,10 @@ def segment_states(
 
 # %% ../nbs/03_audio.ipynb #63b45c65
 def embed(
-    model, # from `load_whisper`
-    sound: np.ndarray, # (samples,), float32 at 16 kHz
+    model,  # from `load_whisper`
+    sound: np.ndarray,  # (samples,), float32 at 16 kHz
     language: str | None = None,
-) -> tuple[np.ndarray, list[Segment], str]: # (layers + 1, width) float32, segments, language
+) -> tuple[np.ndarray, list[Segment], str]:  # (layers + 1, width) float32, segments, language
     "The mean of all hidden states while somebody speaks, and what was said; zeros if nothing was."
     segments, language = transcribe(model, sound, language)
     states = segment_states(model, sound, segments)
@@ -181,11 +232,12 @@ def embed(
 # %% ../nbs/03_audio.ipynb #fd14f79f
 @torch.inference_mode()
 def token_embeddings(
-    model, # from `load_whisper`
+    model,  # from `load_whisper`
     segments: Sequence[Segment],
-) -> np.ndarray: # (tokens, width) float32
+) -> np.ndarray:  # (tokens, width) float32
     "The vectors of the text tokens of everything that is said, in order."
     from whisper.tokenizer import get_tokenizer
+
     tokenizer = get_tokenizer(model.is_multilingual)
     tokens = [token for segment in segments for token in tokenizer.encode(f" {segment.text}")]
     return model.decoder.token_embedding.weight[tokens].float().numpy()
@@ -197,42 +249,68 @@ def checkpoint_key(name: str) -> str:
     file = checkpoint_file(name)
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if Path(file).is_file() else file
 
+
 def audio_key(path: Path, config: AudioConfig) -> str:
     "The key of a video's sound features."
-    return config_hash({"checkpoint": checkpoint_key(config.whisper), "language": config.language, "holds": "layers and words"}, path)
+    return config_hash(
+        {"checkpoint": checkpoint_key(config.whisper), "language": config.language, "holds": "layers and words"}, path
+    )
+
 
 def wav_path(corpus: str | Path, id: str) -> Path:
     "Where the sound of a video is kept."
-    return Path(corpus)/"audio"/f"{safe_id(id)}.wav"
+    return Path(corpus) / "audio" / f"{safe_id(id)}.wav"
 
 # %% ../nbs/03_audio.ipynb #beaaacf2
 def extract_audio(
-    corpus: str | Path, # the corpus folder
+    corpus: str | Path,  # the corpus folder
     id: str,
-    path: Path, # the video
+    path: Path,  # the video
     config: AudioConfig = AudioConfig(),
-) -> bool: # whether there was anything to do
+) -> bool:  # whether there was anything to do
     "Store the sound, the transcript and the embedding of a video, unless they are there for the same settings and file."
     target, key, wav = feature_path(corpus, "audio", id), audio_key(path, config), wav_path(corpus, id)
-    if is_cached(target, key): return False
-    there = wav.exists() and wav.stat().st_mtime >= path.stat().st_mtime or extract_wav(path, wav)
+    if is_cached(target, key):
+        return False
+    there = (wav.exists() and wav.stat().st_mtime >= path.stat().st_mtime) or extract_wav(path, wav)
     sound = read_wav(wav) if there else np.zeros(0, np.float32)
     embedding, segments, language = embed(load_whisper(config.whisper), sound, config.language)
-    metadata = {"sound": there, "seconds": round(len(sound) / SAMPLE_RATE, 3), "language": language, "segments": [asdict(s) for s in segments]}
-    save_features(target, {"embedding": embedding, "words": token_embeddings(load_whisper(config.whisper), segments), "speech": np.array(bool(segments))}, key, metadata)
+    metadata = {
+        "sound": there,
+        "seconds": round(len(sound) / SAMPLE_RATE, 3),
+        "language": language,
+        "segments": [asdict(s) for s in segments],
+    }
+    save_features(
+        target,
+        {
+            "embedding": embedding,
+            "words": token_embeddings(load_whisper(config.whisper), segments),
+            "speech": np.array(bool(segments)),
+        },
+        key,
+        metadata,
+    )
     return True
 
 # %% ../nbs/03_audio.ipynb #b33da391
-def load_embedding(corpus: str | Path, id: str) -> tuple[np.ndarray, bool]: # (layers + 1, width) float32, whether anybody speaks
+def load_embedding(
+    corpus: str | Path, id: str
+) -> tuple[np.ndarray, bool]:  # (layers + 1, width) float32, whether anybody speaks
     "The stored sound embedding of a video; `UserError` if it was not extracted."
     stored = load_stage(corpus, "audio", id)
     return stored["embedding"], bool(stored["speech"])
 
-def load_transcript(corpus: str | Path, id: str) -> dict: # id, text, language, sound, seconds, segments
+
+def load_transcript(corpus: str | Path, id: str) -> dict:  # id, text, language, sound, seconds, segments
     "What is said in a video, from the metadata of its features; empty text where nothing is known."
     metadata = features_header(feature_path(corpus, "audio", id)).get("metadata", {})
     return {"id": id, "text": " ".join(s["text"] for s in metadata.get("segments", [])), **metadata}
 
+
 def write_transcripts(corpus: str | Path, ids: Sequence[str]) -> None:
     "Write `transcripts.jsonl`: the transcript of every video that has one, in the order of `ids`."
-    write_jsonl(Path(corpus)/"transcripts.jsonl", [load_transcript(corpus, id) for id in ids if feature_path(corpus, "audio", id).exists()])
+    write_jsonl(
+        Path(corpus) / "transcripts.jsonl",
+        [load_transcript(corpus, id) for id in ids if feature_path(corpus, "audio", id).exists()],
+    )

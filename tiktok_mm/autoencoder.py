@@ -22,43 +22,49 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .lib.batch import Batch, Dataset, pad_frames
-from .lib.store import features_header, load_features, save_features, config_hash
-from .lib.training import TrainConfig, same_run, train_model, load_weights, save_weights
+from .lib.store import config_hash, features_header, load_features, save_features
+from .lib.training import TrainConfig, load_weights, same_run, save_weights, train_model
 from .lib.winograd import WinogradStep, use_winograd
 
 # %% ../nbs/04_autoencoder.ipynb #1d403416
 class ConvLSTMCell(nn.Module):
     "One step of Shi et al.'s convolutional LSTM: frame (B, in, h, w) and states (B, hidden, h, w) → new states (hidden state h, memory c)."
-    def __init__(self,
-        channels: int, # of the input
-        hidden: int, # of the two states
+
+    def __init__(
+        self,
+        channels: int,  # of the input
+        hidden: int,  # of the two states
     ):
         super().__init__()
         self.channels, self.hidden = channels, hidden
-        self.gates = nn.Conv2d(channels + hidden, 4*hidden, 3, padding=1)
+        self.gates = nn.Conv2d(channels + hidden, 4 * hidden, 3, padding=1)
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         "The states (h, c) after `x`; no `state` is the state before the first frame, all zeros."
         h, c = state or (x.new_zeros(len(x), channels, *x.shape[2:]) for channels in (0, self.hidden))
-        weight = self.gates.weight[:, :self.channels + h.shape[1]]
-        if use_winograd(x, weight): return WinogradStep.apply(x, h, c, weight, self.gates.bias)
+        weight = self.gates.weight[:, : self.channels + h.shape[1]]
+        if use_winograd(x, weight):
+            return WinogradStep.apply(x, h, c, weight, self.gates.bias)
         i, f, o, g = F.conv2d(torch.cat([x, h], 1), weight, self.gates.bias, padding=1).float().chunk(4, 1)
-        c = i.sigmoid()*g.tanh() + f.sigmoid()*c
-        return o.sigmoid()*c.tanh(), c
+        c = i.sigmoid() * g.tanh() + f.sigmoid() * c
+        return o.sigmoid() * c.tanh(), c
 
 # %% ../nbs/04_autoencoder.ipynb #8be2453e
 @dataclass(frozen=True)
 class AutoencoderConfig:
     "The autoencoder's settings; `AutoencoderConfig.paper()` and `AutoencoderConfig.compact()` are the named ones."
-    hidden: int = 32         # channels of every cell
-    patch_size: int = 8            # blocks of patch_size×patch_size pixels become channels; 1: none
-    normalise: bool = True   # loss on pixels 0…1; False: 0…255, as in the paper
-    gain: float | None = 1.5 # how strongly the untrained cells pass on what they read, see below; None: PyTorch's start weights
-    window: int | None = 3   # train on windows of so many frames; None: on whole clips
-    lr: float = 1e-2         # Adam's learning rate
+
+    hidden: int = 32  # channels of every cell
+    patch_size: int = 8  # blocks of patch_size×patch_size pixels become channels; 1: none
+    normalise: bool = True  # loss on pixels 0…1; False: 0…255, as in the paper
+    gain: float | None = (
+        1.5  # how strongly the untrained cells pass on what they read, see below; None: PyTorch's start weights
+    )
+    window: int | None = 3  # train on windows of so many frames; None: on whole clips
+    lr: float = 1e-2  # Adam's learning rate
     epochs: int = 10
     batch_size: int = 8
-    grid: tuple[int, int] = (16, 9) # the hidden states over time are kept averaged over this many rows and columns
+    grid: tuple[int, int] = (16, 9)  # the hidden states over time are kept averaged over this many rows and columns
 
     @classmethod
     def compact(cls, **changes) -> "AutoencoderConfig":
@@ -68,52 +74,72 @@ class AutoencoderConfig:
     @classmethod
     def paper(cls, **changes) -> "AutoencoderConfig":
         "1,041,859 parameters, pixels 0…255, Adam at 1e-4, batches of 4 and 200 epochs."
-        return cls(**{**dict(hidden=64, patch_size=1, normalise=False, gain=None, window=None, lr=1e-4, epochs=200, batch_size=4), **changes})
+        return cls(
+            **{
+                **dict(
+                    hidden=64, patch_size=1, normalise=False, gain=None, window=None, lr=1e-4, epochs=200, batch_size=4
+                ),
+                **changes,
+            }
+        )
 
 # %% ../nbs/04_autoencoder.ipynb #42e25ced
 class ConvLSTMAutoencoder(nn.Module):
     "Clips (B, 3, F, H, W) → the same clips reconstruction from memory; two cells encode, two decode."
+
     reads = ("clips", "frame_mask")
-    def __init__(self,
+
+    def __init__(
+        self,
         config: AutoencoderConfig = AutoencoderConfig(),
-        gradient_checkpointing: bool = False, # forget the gates of each step and compute them again for the gradient: for long clips
+        gradient_checkpointing: bool = False,  # forget the gates of each step and compute them again for the gradient: for long clips
     ):
         super().__init__()
-        pixels = 3*config.patch_size**2
+        pixels = 3 * config.patch_size**2
         self.config, self.gradient_checkpointing = config, gradient_checkpointing
         self.encoder = nn.ModuleList([ConvLSTMCell(pixels, config.hidden), ConvLSTMCell(config.hidden, config.hidden)])
-        self.decoder = nn.ModuleList([ConvLSTMCell(config.hidden, config.hidden), ConvLSTMCell(config.hidden, config.hidden)])
+        self.decoder = nn.ModuleList(
+            [ConvLSTMCell(config.hidden, config.hidden), ConvLSTMCell(config.hidden, config.hidden)]
+        )
         self.out_conv = nn.Conv3d(config.hidden, pixels, (1, 3, 3), padding=(0, 1, 1))
-        if config.gain: self._open_gates(config.gain)
+        if config.gain:
+            self._open_gates(config.gain)
 
 # %% ../nbs/04_autoencoder.ipynb #2bf29137
 @patch
 def _open_gates(self: ConvLSTMAutoencoder, gain: float) -> None:
     "Start weights that let a signal through four cells."
     for cell in (*self.encoder, *self.decoder):
-        nn.init.normal_(cell.gates.weight, std=gain/(9*(cell.channels + cell.hidden))**0.5)
+        nn.init.normal_(cell.gates.weight, std=gain / (9 * (cell.channels + cell.hidden)) ** 0.5)
         nn.init.zeros_(cell.gates.bias)
-        nn.init.ones_(cell.gates.bias[:3*cell.hidden])
+        nn.init.ones_(cell.gates.bias[: 3 * cell.hidden])
 
 # %% ../nbs/04_autoencoder.ipynb #394cdea4
 def _step(cell: ConvLSTMCell, x: Tensor, state, gradient_checkpointing: bool):
     "One step of `cell`, with its inner values kept for the gradient or computed again."
-    return checkpoint(cell, x, state, use_reentrant=False) if gradient_checkpointing and torch.is_grad_enabled() else cell(x, state)
+    return (
+        checkpoint(cell, x, state, use_reentrant=False)
+        if gradient_checkpointing and torch.is_grad_enabled()
+        else cell(x, state)
+    )
+
 
 def _hold(new, old, real: Tensor):
     "`new` where the frame is `real` (B,), else `old`; before the first frame the old states are zeros."
-    if real.all(): return new
+    if real.all():
+        return new
     keep = real.view(-1, 1, 1, 1)
     return tuple(torch.where(keep, n, torch.zeros_like(n) if old is None else old[i]) for i, n in enumerate(new))
 
 # %% ../nbs/04_autoencoder.ipynb #b84e5052
 @patch
-def encode(self: ConvLSTMAutoencoder,
-    clips: Tensor, # (B, 3, F, H, W), pixels 0…255
-    frames: Tensor, # (B, F) bool, which of them are real
-) -> Tensor: # (B, F, hidden, H/patch_size, W/patch_size); the last of them is the embedding
+def encode(
+    self: ConvLSTMAutoencoder,
+    clips: Tensor,  # (B, 3, F, H, W), pixels 0…255
+    frames: Tensor,  # (B, F) bool, which of them are real
+) -> Tensor:  # (B, F, hidden, H/patch_size, W/patch_size); the last of them is the embedding
     "The hidden states of the second cell after every frame; a padded frame repeats the state before it."
-    x = (clips.float() - 127.5)/64 if self.config.gain else clips.float()/(255 if self.config.normalise else 1)
+    x = (clips.float() - 127.5) / 64 if self.config.gain else clips.float() / (255 if self.config.normalise else 1)
     first = second = None
     states = []
     for t in range(x.shape[2]):
@@ -124,22 +150,30 @@ def encode(self: ConvLSTMAutoencoder,
         states.append(second[0])
     return torch.stack(states, 1)
 
+
 @patch
-def grid_features(self: ConvLSTMAutoencoder,
-    clips: Tensor, # (B, 3, F, H, W), pixels 0…255
-    states: Tensor, # (B, F, hidden, h, w) of these clips
-) -> Tensor: # (B, F, hidden + N_COLOURS, rows, columns)
+def grid_features(
+    self: ConvLSTMAutoencoder,
+    clips: Tensor,  # (B, 3, F, H, W), pixels 0…255
+    states: Tensor,  # (B, F, hidden, h, w) of these clips
+) -> Tensor:  # (B, F, hidden + N_COLOURS, rows, columns)
     "At every place of the config's coarse grid: the mean of the states, and the mean, the highest and the lowest of each colour (0…1)."
-    pixels, grid = clips.transpose(1, 2).flatten(0, 1).float()/255, self.config.grid
-    parts = [F.adaptive_avg_pool2d(states.flatten(0, 1), grid), F.adaptive_avg_pool2d(pixels, grid), F.adaptive_max_pool2d(pixels, grid), -F.adaptive_max_pool2d(-pixels, grid)]
+    pixels, grid = clips.transpose(1, 2).flatten(0, 1).float() / 255, self.config.grid
+    parts = [
+        F.adaptive_avg_pool2d(states.flatten(0, 1), grid),
+        F.adaptive_avg_pool2d(pixels, grid),
+        F.adaptive_max_pool2d(pixels, grid),
+        -F.adaptive_max_pool2d(-pixels, grid),
+    ]
     return torch.cat(parts, 1).unflatten(0, states.shape[:2])
 
 # %% ../nbs/04_autoencoder.ipynb #ae083165
 @patch
-def decode(self: ConvLSTMAutoencoder,
-    embedding: Tensor, # (B, hidden, h, w)
-    steps: int, # how many frames to draw
-) -> Tensor: # (B, 3, steps, H, W), in units of the config: 0…1 or 0…255
+def decode(
+    self: ConvLSTMAutoencoder,
+    embedding: Tensor,  # (B, hidden, h, w)
+    steps: int,  # how many frames to draw
+) -> Tensor:  # (B, 3, steps, H, W), in units of the config: 0…1 or 0…255
     "Frames reconstruction from an embedding, one after the other."
     x, third, fourth = embedding, None, None
     reconstruction = []
@@ -147,9 +181,12 @@ def decode(self: ConvLSTMAutoencoder,
         third = _step(self.decoder[0], x, third, self.gradient_checkpointing)
         fourth = _step(self.decoder[1], third[0], fourth, self.gradient_checkpointing)
         x = fourth[0]
-        reconstruction.append(x.contiguous()) # the last convolution wants channels first
+        reconstruction.append(x.contiguous())  # the last convolution wants channels first
     pixels = self.out_conv(torch.stack(reconstruction, 2)).float().transpose(1, 2)
-    return F.pixel_shuffle(pixels, self.config.patch_size).transpose(1, 2).sigmoid() * (1 if self.config.normalise else 255)
+    return F.pixel_shuffle(pixels, self.config.patch_size).transpose(1, 2).sigmoid() * (
+        1 if self.config.normalise else 255
+    )
+
 
 @patch
 def forward(self: ConvLSTMAutoencoder, batch: Batch) -> Tensor:
@@ -159,49 +196,72 @@ def forward(self: ConvLSTMAutoencoder, batch: Batch) -> Tensor:
 # %% ../nbs/04_autoencoder.ipynb #87525f27
 def multiply_adds(config: AutoencoderConfig, size: tuple[int, int] = (128, 72)) -> int:
     "Multiply–adds that the autoencoder spends on one frame, there and back again; `size` is (H, W) in pixels."
-    pixels, hidden = 3*config.patch_size**2, config.hidden
-    places = size[0]*size[1] // config.patch_size**2
-    return places * 9 * ((pixels + hidden)*4*hidden + 3*(2*hidden)*4*hidden + hidden*pixels)
+    pixels, hidden = 3 * config.patch_size**2, config.hidden
+    places = size[0] * size[1] // config.patch_size**2
+    return places * 9 * ((pixels + hidden) * 4 * hidden + 3 * (2 * hidden) * 4 * hidden + hidden * pixels)
 
 # %% ../nbs/04_autoencoder.ipynb #4ecb672d
 def reconstruction_loss(
-    reconstruction: Tensor, # (B, 3, F, H, W), what the autoencoder drew
+    reconstruction: Tensor,  # (B, 3, F, H, W), what the autoencoder drew
     batch: Batch,
     config: AutoencoderConfig,
-) -> Tensor: # a scalar, in the config's units: 0…1 or 0…255, squared
+) -> Tensor:  # a scalar, in the config's units: 0…1 or 0…255, squared
     "Mean square error over the pixels of the real frames."
     target = batch.clips.float() / (255 if config.normalise else 1)
     error = (reconstruction - target).square().mean((1, 3, 4))
-    return (error*batch.frame_mask).sum() / batch.frame_mask.sum().clamp(min=1)
+    return (error * batch.frame_mask).sum() / batch.frame_mask.sum().clamp(min=1)
 
 # %% ../nbs/04_autoencoder.ipynb #f06fd0e3
 def windows(
     videos: Dataset,
-    window: int | None, # frames; None: whole clips
+    window: int | None,  # frames; None: whole clips
 ) -> Dataset:
     "The clips cut into windows of at most `window` frames; videos without frames are left out."
-    cut = [(id, clip[:, t:t + (window or clip.shape[1])]) for id, clip in zip(videos.ids, videos.clips) for t in range(0, clip.shape[1], window or clip.shape[1])]
+    cut = [
+        (id, clip[:, t : t + (window or clip.shape[1])])
+        for id, clip in zip(videos.ids, videos.clips)
+        for t in range(0, clip.shape[1], window or clip.shape[1])
+    ]
     return Dataset([id for id, _ in cut], [clip for _, clip in cut])
 
 # %% ../nbs/04_autoencoder.ipynb #c42f501e
 def fit_autoencoder(
-    train: Dataset, # training videos
-    folder: str | Path, # the run folder
+    train: Dataset,  # training videos
+    folder: str | Path,  # the run folder
     config: AutoencoderConfig = AutoencoderConfig(),
-    training: TrainConfig | None = None, # by default made of the config's learning rate, batch size and epochs
-    valid: Dataset | None = None, # validation videos; they choose the best epoch
+    training: TrainConfig | None = None,  # by default made of the config's learning rate, batch size and epochs
+    valid: Dataset | None = None,  # validation videos; they choose the best epoch
     callbacks: Sequence[L.Callback] = (),
-    progress: bool = False, # show a progress bar
+    progress: bool = False,  # show a progress bar
 ) -> ConvLSTMAutoencoder:
     "Train an autoencoder, or load it if the folder holds the same run already."
-    training = training or TrainConfig(lr=config.lr, batch_size=config.batch_size, epochs=config.epochs, one_cycle=config.window is not None)
+    training = training or TrainConfig(
+        lr=config.lr, batch_size=config.batch_size, epochs=config.epochs, one_cycle=config.window is not None
+    )
     torch.manual_seed(training.seed)
     model = ConvLSTMAutoencoder(config)
-    metadata = {"model": "autoencoder", "config": asdict(config), "training": asdict(training), "train": train.ids, "valid": valid.ids if valid else [],
-            "data": [part.fingerprint(["clips"]) for part in (train, valid) if part]}
-    if same_run(folder, metadata): return load_weights(folder, model)
+    metadata = {
+        "model": "autoencoder",
+        "config": asdict(config),
+        "training": asdict(training),
+        "train": train.ids,
+        "valid": valid.ids if valid else [],
+        "data": [part.fingerprint(["clips"]) for part in (train, valid) if part],
+    }
+    if same_run(folder, metadata):
+        return load_weights(folder, model)
     seen = [windows(part, config.window) if part else None for part in (train, valid)]
-    log = train_model(model, lambda reconstruction, batch: reconstruction_loss(reconstruction, batch, config), seen[0], folder, training, seen[1], callbacks, metadata, progress)
+    log = train_model(
+        model,
+        lambda reconstruction, batch: reconstruction_loss(reconstruction, batch, config),
+        seen[0],
+        folder,
+        training,
+        seen[1],
+        callbacks,
+        metadata,
+        progress,
+    )
     save_weights(folder, model, {**metadata, "log": log})
     return model
 
@@ -209,35 +269,51 @@ def fit_autoencoder(
 @torch.no_grad()
 def embed_clip(
     model: ConvLSTMAutoencoder,
-    clip: np.ndarray, # uint8 (3, F, H, W)
-) -> dict[str, np.ndarray]: # float16: embedding (hidden, h, w) and states (F, hidden + N_COLOURS, gh, gw)
+    clip: np.ndarray,  # uint8 (3, F, H, W)
+) -> dict[str, np.ndarray]:  # float16: embedding (hidden, h, w) and states (F, hidden + N_COLOURS, gh, gw)
     "What the encoder remembers of a clip; zeros and no states where there are no frames."
     device = next(model.parameters()).device
     clips, frames = (x.to(device) for x in pad_frames([clip]))
     states = model.encode(clips, frames)
-    return {"embedding": states[0, -1].cpu().half().numpy(), "states": model.grid_features(clips, states)[0, :clip.shape[1]].cpu().half().numpy()}
+    return {
+        "embedding": states[0, -1].cpu().half().numpy(),
+        "states": model.grid_features(clips, states)[0, : clip.shape[1]].cpu().half().numpy(),
+    }
 
 # %% ../nbs/04_autoencoder.ipynb #ef3fae91
 def load_autoencoder(folder: str | Path) -> ConvLSTMAutoencoder:
     "The autoencoder of a run folder."
-    config = json.loads((Path(folder)/"run.json").read_text())["config"]
+    config = json.loads((Path(folder) / "run.json").read_text())["config"]
     return load_weights(folder, ConvLSTMAutoencoder(AutoencoderConfig(**{**config, "grid": tuple(config["grid"])})))
+
 
 def embed_corpus(
     corpus: str | Path,
     ids: Sequence[str],
-    weights: str | Path, # run folder of an autoencoder
-    progress: bool = False, # show a progress bar
-) -> int: # how many embeddings were made; the others were there already
+    weights: str | Path,  # run folder of an autoencoder
+    progress: bool = False,  # show a progress bar
+) -> int:  # how many embeddings were made; the others were there already
     "Write `features/autoencoder/<id>.safetensors` for every video that has a clip."
     from tqdm.auto import tqdm
+
     model = load_autoencoder(weights)
-    stage, digest = Path(corpus)/"features", hashlib.sha256((Path(weights)/"weights.safetensors").read_bytes()).hexdigest()
+    stage, digest = (
+        Path(corpus) / "features",
+        hashlib.sha256((Path(weights) / "weights.safetensors").read_bytes()).hexdigest(),
+    )
     made = 0
     for id in tqdm(ids, desc="embedding", unit="video", disable=not progress, leave=False):
-        clip, target = stage/"visual"/f"{id}.safetensors", stage/"autoencoder"/f"{id}.safetensors"
-        key = config_hash({"weights": digest, "clip": features_header(clip).get("key"), "grid": model.config.grid, "holds": "states, mean, highest and lowest colours"})
-        if not clip.exists() or features_header(target).get("key") == key: continue
+        clip, target = stage / "visual" / f"{id}.safetensors", stage / "autoencoder" / f"{id}.safetensors"
+        key = config_hash(
+            {
+                "weights": digest,
+                "clip": features_header(clip).get("key"),
+                "grid": model.config.grid,
+                "holds": "states, mean, highest and lowest colours",
+            }
+        )
+        if not clip.exists() or features_header(target).get("key") == key:
+            continue
         save_features(target, embed_clip(model, load_features(clip)["clip"]), key)
         made += 1
     return made

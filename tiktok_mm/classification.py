@@ -21,70 +21,126 @@ from .lib.report import Report
 from .lib.store import atomic_write, write_json
 from .lib.targets import Quartiles
 from .lib.training import read_log
-from .regression import RunConfig, fit, predict_all, model_outputs, prepare_experiment, default_runs, slug
+from .regression import RunConfig, default_runs, fit, model_outputs, predict_all, prepare_experiment, slug
 
 # %% ../nbs/08_classification.ipynb #7215a0b4
-def classification_runs(rows: Sequence[RunConfig] | None = None) -> list[RunConfig]: # by default those of `default_runs()`
+def classification_runs(
+    rows: Sequence[RunConfig] | None = None,
+) -> list[RunConfig]:  # by default those of `default_runs()`
     "The classifiers among the regression's rows, with their head and loss changed."
     rows = list(rows if rows is not None else default_runs())
-    first = {kind: next((row for row in rows if row.model == kind and row.target != "none"), next((row for row in rows if row.model == kind), None)) for kind in ("cnn3d", "swin")}
-    first["ensemble"] = next((row for row in rows if row.model == "ensemble" and row.preset == "compact"), next((row for row in rows if row.model == "ensemble"), None))
-    clean = lambda row: replace(row, name=row.name.replace(" (scaled target)", ""), target="quartiles", loss="entropy", settings={**row.settings, **({"layers": 2} if row.model == "cnn3d" else {})})
+    first = {
+        kind: next(
+            (row for row in rows if row.model == kind and row.target != "none"),
+            next((row for row in rows if row.model == kind), None),
+        )
+        for kind in ("cnn3d", "swin")
+    }
+    first["ensemble"] = next(
+        (row for row in rows if row.model == "ensemble" and row.preset == "compact"),
+        next((row for row in rows if row.model == "ensemble"), None),
+    )
+
+    def clean(row):
+        return replace(
+            row,
+            name=row.name.replace(" (scaled target)", ""),
+            target="quartiles",
+            loss="entropy",
+            settings={**row.settings, **({"layers": 2} if row.model == "cnn3d" else {})},
+        )
+
     return [clean(row) for row in first.values() if row]
 
 # %% ../nbs/08_classification.ipynb #80a87e14
-def classify_run(experiment: Experiment, run: RunConfig, quartiles: Quartiles) -> np.ndarray: # (test videos,) classes
+def classify_run(experiment: Experiment, run: RunConfig, quartiles: Quartiles) -> np.ndarray:  # (test videos,) classes
     "Train one classifier or load it, and write its predictions and metrics into its run folder."
-    folder, test = experiment.runs/f"class-{slug(run.name)}", experiment.videos.subset(experiment.split.test)
-    prediction = model_outputs(fit(run, experiment.videos, experiment.split, folder, outputs=4, target=quartiles), test).argmax(1)
+    folder, test = experiment.runs / f"class-{slug(run.name)}", experiment.videos.subset(experiment.split.test)
+    prediction = model_outputs(
+        fit(run, experiment.videos, experiment.split, folder, outputs=4, target=quartiles), test
+    ).argmax(1)
     truth = quartiles.transform(test.views_k)
-    with atomic_write(folder/"predictions.csv") as part: pd.DataFrame({"id": test.ids, "quartile": truth, "predicted": prediction}).to_csv(part, index=False)
-    write_json(folder/"metrics.json", {"accuracy": float(accuracy(m := confusion(truth, prediction))), "macro F1": float(macro_f1(m)), "confusion": m.tolist()})
+    with atomic_write(folder / "predictions.csv") as part:
+        pd.DataFrame({"id": test.ids, "quartile": truth, "predicted": prediction}).to_csv(part, index=False)
+    write_json(
+        folder / "metrics.json",
+        {
+            "accuracy": float(accuracy(m := confusion(truth, prediction))),
+            "macro F1": float(macro_f1(m)),
+            "confusion": m.tolist(),
+        },
+    )
     return prediction
 
 # %% ../nbs/08_classification.ipynb #605a7583
 def classify(
     experiment: Experiment,
-    rows: Sequence[RunConfig] | None = None, # by default `classification_runs()`
-    progress: bool = False, # show a progress bar
-) -> tuple[np.ndarray, dict[str, np.ndarray]]: # classes of the test videos; row → their guessed classes
+    rows: Sequence[RunConfig] | None = None,  # by default `classification_runs()`
+    progress: bool = False,  # show a progress bar
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:  # classes of the test videos; row → their guessed classes
     "The predictions of every classifier and of the majority; leaks are refused first."
     from tqdm.auto import tqdm
+
     train, test = (experiment.videos.subset(ids).views_k for ids in (experiment.split.train, experiment.split.test))
     quartiles = Quartiles().fit(train)
     rows = list(rows if rows is not None else classification_runs(default_runs(experiment.split.seed)))
     predictions = {"majority": np.full(len(test), np.bincount(quartiles.transform(train)).argmax())}
-    for run in tqdm(rows, desc="training classifiers", unit="row", disable=not progress, leave=False): predictions[run.name] = classify_run(experiment, run, quartiles)
+    for run in tqdm(rows, desc="training classifiers", unit="row", disable=not progress, leave=False):
+        predictions[run.name] = classify_run(experiment, run, quartiles)
     for run in rows:
-        stored = json.loads((experiment.runs/f"class-{slug(run.name)}"/"run.json").read_text())["target"]["thresholds"]
-        refuse_leaks(experiment.table, experiment.split, thresholds=stored, groups=experiment.groups, encoder=experiment.encoder)
+        stored = json.loads((experiment.runs / f"class-{slug(run.name)}" / "run.json").read_text())["target"][
+            "thresholds"
+        ]
+        refuse_leaks(
+            experiment.table, experiment.split, thresholds=stored, groups=experiment.groups, encoder=experiment.encoder
+        )
     return quartiles.transform(test), predictions
 
 # %% ../nbs/08_classification.ipynb #baecf9c5
 def make_report(
     experiment: Experiment,
-    rows: list[RunConfig] | None = None, # by default `default_runs()`
-    progress: bool = False, # show progress bars
+    rows: list[RunConfig] | None = None,  # by default `default_runs()`
+    progress: bool = False,  # show progress bars
 ) -> Report:
     "Train or load every row of a experiment, refuse leaks, judge all rows on the same test videos."
     rows = list(rows if rows is not None else default_runs(experiment.split.seed))
-    views_k, predictions = experiment.videos.subset(experiment.split.test).views_k, predict_all(experiment, rows, progress)
+    views_k, predictions = (
+        experiment.videos.subset(experiment.split.test).views_k,
+        predict_all(experiment, rows, progress),
+    )
     truth, classes = classify(experiment, classification_runs(rows), progress)
     counts = {part: len(getattr(experiment.split, part)) for part in ("train", "valid", "test")}
-    logs = {row.name: read_log(experiment.runs/slug(row.name)) for row in rows}
-    return Report(Path(experiment.corpus).resolve().name, counts, views_k, predictions, evaluate(views_k, predictions), evaluate(views_k, predictions, against="constant: median"), truth, classes, evaluate_classes(truth, classes), logs)
+    logs = {row.name: read_log(experiment.runs / slug(row.name)) for row in rows}
+    return Report(
+        Path(experiment.corpus).resolve().name,
+        counts,
+        views_k,
+        predictions,
+        evaluate(views_k, predictions),
+        evaluate(views_k, predictions, against="constant: median"),
+        truth,
+        classes,
+        evaluate_classes(truth, classes),
+        logs,
+    )
+
 
 def report_corpus(
-    corpus: str | Path, # a corpus folder with features
-    split: str = "random", # or time, author
-    sizes: tuple[float, float, float] = (800, 200, 100), # train, validation, test, as proportions
+    corpus: str | Path,  # a corpus folder with features
+    split: str = "random",  # or time, author
+    sizes: tuple[float, float, float] = (800, 200, 100),  # train, validation, test, as proportions
     seed: int = 42,
-    swin_weights: str | None = None, # "kinetics", or a file of torchvision's weights
-    preset: str = "compact", # paper: the published sizes, for a GPU
-    progress: bool = False, # show progress bars
-    **training, # changes to every training training, for instance devices=2
+    swin_weights: str | None = None,  # "kinetics", or a file of torchvision's weights
+    preset: str = "compact",  # paper: the published sizes, for a GPU
+    progress: bool = False,  # show progress bars
+    **training,  # changes to every training training, for instance devices=2
 ) -> Report:
     "From a corpus folder to the table."
     from tiktok_mm.autoencoder import AutoencoderConfig
+
     encoder = AutoencoderConfig.paper() if preset == "paper" else AutoencoderConfig()
-    return make_report(prepare_experiment(corpus, split, sizes, seed, autoencoder=encoder, progress=progress), default_runs(seed, swin_weights, preset, **training), progress)
+    return make_report(
+        prepare_experiment(corpus, split, sizes, seed, autoencoder=encoder, progress=progress),
+        default_runs(seed, swin_weights, preset, **training),
+        progress,
+    )

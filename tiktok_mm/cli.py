@@ -12,42 +12,81 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from . import __version__
 
+from . import __version__
 from .lib.core import UserError
 
 # %% ../nbs/cli.ipynb #26b17650
 app = typer.Typer(
-    name="tiktok-mm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
+    name="tiktok-mm",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     help="Learn from short videos what makes them travel.\n\nA **corpus** is a folder of videos with one CSV, JSON or JSONL file that has an `id` and a view count for each. "
-         "Start with `tiktok-mm demo`; with your own folder: `tiktok-mm check`, `tiktok-mm extract`, `tiktok-mm table`.")
+    "Start with `tiktok-mm demo`; with your own folder: `tiktok-mm check`, `tiktok-mm extract`, `tiktok-mm table`.",
+)
 
-Corpus = Annotated[Path, typer.Argument(help="Folder with videos and a CSV, JSON or JSONL file with ids and view counts; or that file.", show_default=False)]
+Corpus = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder with videos and a CSV, JSON or JSONL file with ids and view counts; or that file.",
+        show_default=False,
+    ),
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes to use.", show_default="one per core")]
+
 
 def _progress() -> bool:
     "Progress bars are for people: none where the output goes into a file."
     return sys.stderr.isatty()
 
+
 def _version(wanted: bool) -> None:
-    if wanted: typer.echo(__version__); raise typer.Exit()
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit()
+
 
 @app.callback()
-def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")] = False): pass
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+):
+    pass
 
 # %% ../nbs/cli.ipynb #947b525b
 @app.command()
 def scrape(
-    out: Annotated[Path, typer.Option("--out", help="The corpus folder; a run that was stopped goes on where it was.")] = Path("corpus"),
-    topics: Annotated[str, typer.Option(help="all, some names separated by commas, or a CSV file with the columns topic and hashtag.")] = "all",
+    out: Annotated[
+        Path, typer.Option("--out", help="The corpus folder; a run that was stopped goes on where it was.")
+    ] = Path("corpus"),
+    topics: Annotated[
+        str, typer.Option(help="all, some names separated by commas, or a CSV file with the columns topic and hashtag.")
+    ] = "all",
     n: Annotated[int, typer.Option("--n", min=1, help="Number of videos.")] = 1100,
     seed: Annotated[int, typer.Option(help="The same seed draws the same sample.")] = 42,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and do nothing.")] = False,
-    refresh: Annotated[Path | None, typer.Option(help="Take another snapshot of the counts of this corpus.", show_default=False)] = None,
-    purge: Annotated[list[str] | None, typer.Option(help="Remove this video from everywhere in --out; several as ID1,ID2 or by repeating the option.", show_default=False)] = None,
-    anonymise: Annotated[Path | None, typer.Option(help="Export --out without names into this new folder.", show_default=False)] = None,
-    self_check: Annotated[bool, typer.Option("--self-check", help="Say which assumptions about the site's pages still hold.")] = False,
-    headed: Annotated[bool, typer.Option("--headed", help="Show the browser, and wait for the person at a captcha or login.")] = False,
+    refresh: Annotated[
+        Path | None, typer.Option(help="Take another snapshot of the counts of this corpus.", show_default=False)
+    ] = None,
+    purge: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Remove this video from everywhere in --out; several as ID1,ID2 or by repeating the option.",
+            show_default=False,
+        ),
+    ] = None,
+    anonymise: Annotated[
+        Path | None, typer.Option(help="Export --out without names into this new folder.", show_default=False)
+    ] = None,
+    self_check: Annotated[
+        bool, typer.Option("--self-check", help="Say which assumptions about the site's pages still hold.")
+    ] = False,
+    headed: Annotated[
+        bool, typer.Option("--headed", help="Show the browser, and wait for the person at a captcha or login.")
+    ] = False,
     delay: Annotated[float, typer.Option(min=0, help="Mean pause between two pages, in seconds.")] = 4.0,
     per_tag: Annotated[int, typer.Option(min=1, help="List at most so many videos of a hashtag.")] = 400,
     base_url: Annotated[str, typer.Option(help="The site, or a replica of it.")] = "https://www.tiktok.com",
@@ -58,21 +97,43 @@ def scrape(
     from tiktok_mm import scrape as s
     from tiktok_mm.scraping import upkeep
     from tiktok_mm.scraping.site import ScrapeConfig
+
     config = ScrapeConfig(delay=delay, per_tag=per_tag)
-    if dry_run: return typer.echo(s.plan(topics, n, config).to_string())
-    if purge: return typer.echo("\n".join(f"{id}: removed from {count} files" for id, count in upkeep.purge(out, ",".join(purge).split(",")).items()))
-    if anonymise: return typer.echo(f"{upkeep.anonymise(out, anonymise)} videos exported to {anonymise}")
-    if self_check: return _report_check(upkeep.self_check(base_url, headed=headed, config=config))
-    result = upkeep.refresh(refresh, headed, config, not _progress()) if refresh else s.scrape(out, topics, n, seed, base_url, headed, config, not _progress())
+    if dry_run:
+        return typer.echo(s.plan(topics, n, config).to_string())
+    if purge:
+        return typer.echo(
+            "\n".join(
+                f"{id}: removed from {count} files"
+                for id, count in upkeep.purge(out, ",".join(purge).split(",")).items()
+            )
+        )
+    if anonymise:
+        return typer.echo(f"{upkeep.anonymise(out, anonymise)} videos exported to {anonymise}")
+    if self_check:
+        return _report_check(upkeep.self_check(base_url, headed=headed, config=config))
+    result = (
+        upkeep.refresh(refresh, headed, config, not _progress())
+        if refresh
+        else s.scrape(out, topics, n, seed, base_url, headed, config, not _progress())
+    )
     typer.echo(result.table.to_string(max_colwidth=60))
-    if result.picture: typer.echo(f"views by topic: {result.picture}")
-    if result.stopped: typer.echo(f"tiktok-mm: {result.stopped}", err=True)
-    elif result.short: typer.echo(f"tiktok-mm: {result.short} videos fewer than asked for: the listings hold no more that can be had", err=True)
+    if result.picture:
+        typer.echo(f"views by topic: {result.picture}")
+    if result.stopped:
+        typer.echo(f"tiktok-mm: {result.stopped}", err=True)
+    elif result.short:
+        typer.echo(
+            f"tiktok-mm: {result.short} videos fewer than asked for: the listings hold no more that can be had",
+            err=True,
+        )
     raise typer.Exit(result.exit_code)
+
 
 def _report_check(table) -> None:
     "Print a self-check; exit code 1 if an assumption no longer holds."
-    for row in table.itertuples(): typer.echo(f"{'holds ' if row.holds else 'BROKEN'}  {row.assumption}{f' ({row.note})' if row.note else ''}")
+    for row in table.itertuples():
+        typer.echo(f"{'holds ' if row.holds else 'BROKEN'}  {row.assumption}{f' ({row.note})' if row.note else ''}")
     raise typer.Exit(int(not table["holds"].all()))
 
 # %% ../nbs/cli.ipynb #26983303
@@ -82,18 +143,33 @@ def check(corpus: Corpus):
 
     Exit code 0: training may start. 1: it may not."""
     from tiktok_mm.data import check_corpus
+
     report = check_corpus(corpus, _progress())
     typer.echo(report)
-    if not report.ok: raise typer.Exit(1)
+    if not report.ok:
+        raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #42cb6c6b
 @app.command()
 def extract(
     corpus: Corpus,
-    preset: Annotated[str, typer.Option(help="compact: area shrinking and the small Whisper checkpoint. paper: bilinear shrinking and Whisper base.")] = "compact",
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="compact: area shrinking and the small Whisper checkpoint. paper: bilinear shrinking and Whisper base."
+        ),
+    ] = "compact",
     frame_skip: Annotated[int, typer.Option(min=1, help="Keep one frame in this many.")] = 200,
-    whisper: Annotated[str | None, typer.Option(help="words (reads 40 words; for trying things out), a name such as base (downloaded once), or a checkpoint file.", show_default="the preset's")] = None,
-    language: Annotated[str | None, typer.Option(help="Language of the speech, such as en.", show_default="Whisper finds out")] = None,
+    whisper: Annotated[
+        str | None,
+        typer.Option(
+            help="words (reads 40 words; for trying things out), a name such as base (downloaded once), or a checkpoint file.",
+            show_default="the preset's",
+        ),
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Language of the speech, such as en.", show_default="Whisper finds out")
+    ] = None,
     workers: Workers = None,
     sheet: Annotated[bool, typer.Option(help="Also draw contact_sheet.png.")] = True,
 ):
@@ -102,23 +178,47 @@ def extract(
     What is there for the same settings is skipped, so a stopped run goes on where it was. A video that fails is
     listed in failures.jsonl and does not stop the others; the exit code is then 1."""
     from dataclasses import replace
-    from tiktok_mm.lib.figures import save_figure
+
     from tiktok_mm.audio import AUDIO_PRESETS
+    from tiktok_mm.lib.figures import save_figure
     from tiktok_mm.pipeline.extract import contact_sheet, extract
     from tiktok_mm.visual import VISUAL_PRESETS
-    if preset not in VISUAL_PRESETS: raise UserError(f"no preset {preset!r}: choose {' or '.join(VISUAL_PRESETS)}")
+
+    if preset not in VISUAL_PRESETS:
+        raise UserError(f"no preset {preset!r}: choose {' or '.join(VISUAL_PRESETS)}")
     audio = AUDIO_PRESETS[preset]
-    summary = extract(corpus, replace(VISUAL_PRESETS[preset], frame_skip=frame_skip), replace(audio, whisper=whisper or audio.whisper, language=language), workers, _progress())
+    summary = extract(
+        corpus,
+        replace(VISUAL_PRESETS[preset], frame_skip=frame_skip),
+        replace(audio, whisper=whisper or audio.whisper, language=language),
+        workers,
+        _progress(),
+    )
     typer.echo(summary)
     folder = corpus if corpus.is_dir() else corpus.parent
-    if sheet and len(summary.failures) < summary.videos: typer.echo(f"contact sheet: {save_figure(contact_sheet(corpus), folder/'contact_sheet.png')}")
-    if summary.failures: raise typer.Exit(1)
+    if sheet and len(summary.failures) < summary.videos:
+        typer.echo(f"contact sheet: {save_figure(contact_sheet(corpus), folder / 'contact_sheet.png')}")
+    if summary.failures:
+        raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #c836b41c
-SplitKind = Annotated[str, typer.Option("--split", help="random (the paper's), time (train on the earlier posts) or author (no author on both sides).")]
-Sizes = Annotated[tuple[float, float, float], typer.Option("--sizes", help="Proportions of the videos for training, validation and test.")]
+SplitKind = Annotated[
+    str,
+    typer.Option(
+        "--split", help="random (the paper's), time (train on the earlier posts) or author (no author on both sides)."
+    ),
+]
+Sizes = Annotated[
+    tuple[float, float, float],
+    typer.Option("--sizes", help="Proportions of the videos for training, validation and test."),
+]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same table, to the last digit.")]
-SwinWeights = Annotated[str | None, typer.Option("--swin-weights", help="kinetics (torchvision downloads them) or a file of them.", show_default="from scratch")]
+SwinWeights = Annotated[
+    str | None,
+    typer.Option(
+        "--swin-weights", help="kinetics (torchvision downloads them) or a file of them.", show_default="from scratch"
+    ),
+]
 Size = Annotated[str, typer.Option("--preset", help="compact: for CPUs. paper: the published sizes, for a GPU.")]
 Devices = Annotated[int, typer.Option(min=1, help="How many devices to train on.")]
 PAPER_SIZES = (800, 200, 100)
@@ -127,24 +227,56 @@ PAPER_SIZES = (800, 200, 100)
 @app.command()
 def train(
     corpus: Corpus,
-    row: Annotated[str | None, typer.Argument(help="Name of a row of the table; without it the rows are listed.", show_default=False)] = None,
-    split: SplitKind = "random", sizes: Sizes = PAPER_SIZES, seed: Seed = 42, swin_weights: SwinWeights = None, preset: Size = "compact", devices: Devices = 1,
-    unfreeze: Annotated[bool, typer.Option("--unfreeze", help="Let the autoencoder's encoder go on learning with an ensemble: slow.")] = False,
+    row: Annotated[
+        str | None,
+        typer.Argument(help="Name of a row of the table; without it the rows are listed.", show_default=False),
+    ] = None,
+    split: SplitKind = "random",
+    sizes: Sizes = PAPER_SIZES,
+    seed: Seed = 42,
+    swin_weights: SwinWeights = None,
+    preset: Size = "compact",
+    devices: Devices = 1,
+    unfreeze: Annotated[
+        bool, typer.Option("--unfreeze", help="Let the autoencoder's encoder go on learning with an ensemble: slow.")
+    ] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs to train.", show_default="the row's")] = None,
-    precision: Annotated[str | None, typer.Option(help="32-true or bf16-mixed.", show_default="bf16-mixed on a GPU that computes in it")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="32-true or bf16-mixed.", show_default="bf16-mixed on a GPU that computes in it")
+    ] = None,
 ):
     """Train one row of the table and write its run folder: weights, settings, split, log, predictions, metrics.
 
     A run that was stopped goes on from its last whole epoch."""
     from tiktok_mm.regression import train_by_name
+
     changes = {name: value for name, value in dict(epochs=epochs, precision=precision).items() if value is not None}
-    typer.echo(train_by_name(corpus, row, split, sizes, seed, swin_weights, preset, unfreeze, devices=devices, progress=_progress(), **changes))
+    typer.echo(
+        train_by_name(
+            corpus,
+            row,
+            split,
+            sizes,
+            seed,
+            swin_weights,
+            preset,
+            unfreeze,
+            devices=devices,
+            progress=_progress(),
+            **changes,
+        )
+    )
 
 # %% ../nbs/cli.ipynb #a74dbd26
 @app.command()
 def table(
     corpus: Corpus,
-    split: SplitKind = "random", sizes: Sizes = PAPER_SIZES, seed: Seed = 42, swin_weights: SwinWeights = None, preset: Size = "compact", devices: Devices = 1,
+    split: SplitKind = "random",
+    sizes: Sizes = PAPER_SIZES,
+    seed: Seed = 42,
+    swin_weights: SwinWeights = None,
+    preset: Size = "compact",
+    devices: Devices = 1,
     json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print all figures as CSV.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print the tables for LaTeX.")] = False,
@@ -153,10 +285,12 @@ def table(
 
     The tables in every format and the pictures go to runs/table in the corpus folder."""
     from tiktok_mm.classification import report_corpus
+
     formats = [name for name, wanted in dict(json=json, csv=csv, latex=latex).items() if wanted]
-    if len(formats) > 1: raise UserError("choose one of --json, --csv and --latex")
+    if len(formats) > 1:
+        raise UserError("choose one of --json, --csv and --latex")
     results = report_corpus(corpus, split, sizes, seed, swin_weights, preset, progress=_progress(), devices=devices)
-    files = results.save((corpus if corpus.is_dir() else corpus.parent)/"runs"/"table")
+    files = results.save((corpus if corpus.is_dir() else corpus.parent) / "runs" / "table")
     typer.echo(results.render(*formats))
     typer.echo(f"tables and pictures: {files[0].parent}", err=True)
 
@@ -173,8 +307,11 @@ def synthesise(
     Prints the oracle's error: how well somebody who knows a cause could predict the views."""
     from tiktok_mm.synthetic.causes import oracle
     from tiktok_mm.synthetic.corpus import make_corpus
+
     make_corpus(folder, n, seed, workers=workers, progress=_progress())
-    typer.echo(f"{n} videos in {folder}; the best that can be done by somebody who knows:\n\n{oracle(folder).to_string(float_format='{:,.4g}'.format)}")
+    typer.echo(
+        f"{n} videos in {folder}; the best that can be done by somebody who knows:\n\n{oracle(folder).to_string(float_format='{:,.4g}'.format)}"
+    )
 
 # %% ../nbs/cli.ipynb #4de2e68d
 @app.command()
@@ -198,9 +335,13 @@ def demo(
 # %% ../nbs/cli.ipynb #650cf2ac
 def main() -> None:
     "Run the command line; called by `tiktok-mm`."
-    try: app()
-    except UserError as error: sys.exit(_say(f"tiktok-mm: {error}", 2))
-    except KeyboardInterrupt: sys.exit(_say("tiktok-mm: stopped; run the same command again to go on", 130))
+    try:
+        app()
+    except UserError as error:
+        sys.exit(_say(f"tiktok-mm: {error}", 2))
+    except KeyboardInterrupt:
+        sys.exit(_say("tiktok-mm: stopped; run the same command again to go on", 130))
+
 
 def _say(message: str, code: int) -> int:
     print(message, file=sys.stderr)

@@ -12,28 +12,34 @@ from pathlib import Path
 
 import pandas as pd
 
-from .formats.records import FIELDS, to_row, find_metadata, list_videos, read_records
+from .formats.records import FIELDS, find_metadata, list_videos, read_records, to_row
 from .lib.core import UserError
 from .lib.media import probe_all
 from .lib.splits import MIN_VIDEOS, near_duplicate_pairs
 
 # %% ../nbs/01_data.ipynb #38051748
 def read_corpus(
-    corpus: str | Path, # a folder with videos and a metadata file, or that file
-) -> pd.DataFrame: # id, path, views_k (thousands), views_raw, views_exact, and where present url, author, followers, topics, …
+    corpus: str | Path,  # a folder with videos and a metadata file, or that file
+) -> (
+    pd.DataFrame
+):  # id, path, views_k (thousands), views_raw, views_exact, and where present url, author, followers, topics, …
     "One row a video with its view count and whatever else is known; `UserError` names the rows that cannot be read."
     folder, path = find_metadata(corpus)
     videos, rows, wrong = list_videos(folder), [], []
     for number, record in enumerate(read_records(path), 1):
-        try: rows.append(to_row(record, folder, videos))
-        except UserError as error: wrong.append(f"row {number}: {error}")
-    if wrong: raise UserError(f"{path.name}, {wrong[0]}" + (f" (and {len(wrong) - 1} more rows)" if wrong[1:] else ""))
-    if not rows: raise UserError(f"{path.name} holds no videos")
+        try:
+            rows.append(to_row(record, folder, videos))
+        except UserError as error:
+            wrong.append(f"row {number}: {error}")
+    if wrong:
+        raise UserError(f"{path.name}, {wrong[0]}" + (f" (and {len(wrong) - 1} more rows)" if wrong[1:] else ""))
+    if not rows:
+        raise UserError(f"{path.name} holds no videos")
     table = pd.DataFrame(rows)
     return table[[c for c in ("id", "path", "views_k", "views_raw", "views_exact", *list(FIELDS)[4:]) if c in table]]
 
 # %% ../nbs/01_data.ipynb #9066fc56
-CHECKS = { # name: (level, what it means)
+CHECKS = {  # name: (level, what it means)
     "duplicate id": ("error", "two records share an id: keep one of them"),
     "too few videos": ("error", f"training needs at least {MIN_VIDEOS} videos that can be read"),
     "equal counts": ("error", "all view counts are the same: there is nothing to learn"),
@@ -50,9 +56,10 @@ CHECKS = { # name: (level, what it means)
 @dataclass
 class CorpusCheck:
     "What `check_corpus` found."
-    videos: int # records
-    usable: int # videos that can be read
-    findings: pd.DataFrame # one row a finding: check, level, id, detail
+
+    videos: int  # records
+    usable: int  # videos that can be read
+    findings: pd.DataFrame  # one row a finding: check, level, id, detail
 
     @property
     def ok(self) -> bool:
@@ -62,9 +69,15 @@ class CorpusCheck:
     def __str__(self):
         lines = [f"{self.videos} videos, {self.usable} can be read"]
         for name, found in self.findings.groupby("check", sort=False):
-            shown = ", ".join(f"{id}{f' ({detail})' if detail else ''}" for id, detail in islice(zip(found.id, found.detail), 5))
-            lines.append(f"{CHECKS[name][0]:>7}: {name} × {len(found)}: {CHECKS[name][1]}\n         {shown}{' …' if len(found) > 5 else ''}")
-        return "\n".join([*lines, "training may start" if self.ok else "training may not start before the errors are mended"])
+            shown = ", ".join(
+                f"{id}{f' ({detail})' if detail else ''}" for id, detail in islice(zip(found.id, found.detail), 5)
+            )
+            lines.append(
+                f"{CHECKS[name][0]:>7}: {name} × {len(found)}: {CHECKS[name][1]}\n         {shown}{' …' if len(found) > 5 else ''}"
+            )
+        return "\n".join(
+            [*lines, "training may start" if self.ok else "training may not start before the errors are mended"]
+        )
 
     __repr__ = __str__
 
@@ -72,11 +85,16 @@ class CorpusCheck:
 def _bad_date(row: pd.Series, now: pd.Timestamp) -> str:
     "What is wrong with the dates of a video; empty if nothing is."
     posted, collected = row.get("posted_at"), row.get("collected_at")
-    if posted is pd.NaT: return "not a date"
-    if pd.isna(posted): return ""
-    if posted > now: return f"posted {posted:%Y-%m-%d}, in the future"
-    if posted < pd.Timestamp("2016-09-01", tz="UTC"): return f"posted {posted:%Y-%m-%d}, before TikTok"
+    if posted is pd.NaT:
+        return "not a date"
+    if pd.isna(posted):
+        return ""
+    if posted > now:
+        return f"posted {posted:%Y-%m-%d}, in the future"
+    if posted < pd.Timestamp("2016-09-01", tz="UTC"):
+        return f"posted {posted:%Y-%m-%d}, before TikTok"
     return f"posted {posted:%Y-%m-%d}, after it was collected" if not pd.isna(collected) and posted > collected else ""
+
 
 def _findings(table: pd.DataFrame, media: pd.DataFrame, orphans: list[str]) -> dict[str, list[tuple[str, str]]]:
     "For every check the (id, detail) pairs that it finds."
@@ -98,14 +116,19 @@ def _findings(table: pd.DataFrame, media: pd.DataFrame, orphans: list[str]) -> d
 
 # %% ../nbs/01_data.ipynb #0e56f243
 def check_corpus(
-    corpus: str | Path, # a corpus folder or its metadata file
-    progress: bool = True, # show a progress bar
+    corpus: str | Path,  # a corpus folder or its metadata file
+    progress: bool = True,  # show a progress bar
 ) -> CorpusCheck:
     "Read a corpus, probe into every video and report what is wrong with it."
     table = read_corpus(corpus)
     media = probe_all(table, progress)
     used = {p.resolve() for p in table.path if isinstance(p, Path)}
     orphans = [p.name for p in list_videos(find_metadata(corpus)[0]).values() if p.resolve() not in used]
-    rows = [{"check": name, "level": CHECKS[name][0], "id": id, "detail": detail}
-            for name, found in _findings(table, media, orphans).items() for id, detail in found]
-    return CorpusCheck(len(table), int((media.error == "").sum()), pd.DataFrame(rows, columns=["check", "level", "id", "detail"]))
+    rows = [
+        {"check": name, "level": CHECKS[name][0], "id": id, "detail": detail}
+        for name, found in _findings(table, media, orphans).items()
+        for id, detail in found
+    ]
+    return CorpusCheck(
+        len(table), int((media.error == "").sum()), pd.DataFrame(rows, columns=["check", "level", "id", "detail"])
+    )

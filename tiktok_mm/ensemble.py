@@ -16,68 +16,90 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 from .autoencoder import ConvLSTMAutoencoder
-from .lib.batch import Batch, N_COLOURS
+from .lib.batch import N_COLOURS, Batch
 
 # %% ../nbs/06_ensemble.ipynb #ead0532f
 @dataclass(frozen=True)
 class EnsembleConfig:
     "Settings of the ensemble; the defaults are the compact preset, `EnsembleConfig.paper()` is the published one."
-    tokens: str = "grid"                  # grid (parts of the picture, at every time) or channels (of the last embedding)
-    fusion: str = "late"                    # late: a transformer each, then together; early: one joint sequence
-    use: tuple[str, ...] = ("visual", "audio") # modalities that are read at all
-    audio_transformer: bool = True          # False: what is heard goes to the fusion as it is
-    visual: tuple[int, int, int] = (32, 16, 9) # channels, rows and columns of the autoencoder's embedding
-    audio: tuple[int, int] = (7, 64)        # Whisper's layers and their width, which is also that of a word
-    token_grid: tuple[int, int] = (1, 1)         # rows and columns of the parts of a picture that make a token each
-    state_dim: int = 4                     # numbers to which the encoder's state at a place is narrowed
-    frame_dim: int = 16                    # numbers that tell what is described at a place
-    width: int = 32                         # of the tokens in the transformers; the paper's keep the width they come in
+
+    tokens: str = "grid"  # grid (parts of the picture, at every time) or channels (of the last embedding)
+    fusion: str = "late"  # late: a transformer each, then together; early: one joint sequence
+    use: tuple[str, ...] = ("visual", "audio")  # modalities that are read at all
+    audio_transformer: bool = True  # False: what is heard goes to the fusion as it is
+    visual: tuple[int, int, int] = (32, 16, 9)  # channels, rows and columns of the autoencoder's embedding
+    audio: tuple[int, int] = (7, 64)  # Whisper's layers and their width, which is also that of a word
+    token_grid: tuple[int, int] = (1, 1)  # rows and columns of the parts of a picture that make a token each
+    state_dim: int = 4  # numbers to which the encoder's state at a place is narrowed
+    frame_dim: int = 16  # numbers that tell what is described at a place
+    width: int = 32  # of the tokens in the transformers; the paper's keep the width they come in
     heads: int = 4
-    hidden: int = 64                        # of the transformers' feed-forward layers
+    hidden: int = 64  # of the transformers' feed-forward layers
     layers: int = 1
     dropout: float = 0.2
-    fusion_dim: int = 16                        # numbers that each modality contributes to the head
-    head: str = "shallow"                   # or deep, which only the paper's preset has
-    drop_modality: float = 0.1              # how often a modality is hidden in training
+    fusion_dim: int = 16  # numbers that each modality contributes to the head
+    head: str = "shallow"  # or deep, which only the paper's preset has
+    drop_modality: float = 0.1  # how often a modality is hidden in training
 
     @classmethod
     def paper(cls, **changes) -> "EnsembleConfig":
         "836,484,738 parameters at the paper's sizes; give other sizes to scale the same code down."
-        return cls(**{**dict(tokens="channels", visual=(64, 128, 72), audio=(7, 512), hidden=32, layers=2, dropout=0.1, fusion_dim=256, drop_modality=0.), **changes})
+        return cls(
+            **{
+                **dict(
+                    tokens="channels",
+                    visual=(64, 128, 72),
+                    audio=(7, 512),
+                    hidden=32,
+                    layers=2,
+                    dropout=0.1,
+                    fusion_dim=256,
+                    drop_modality=0.0,
+                ),
+                **changes,
+            }
+        )
 
 # %% ../nbs/06_ensemble.ipynb #05f424df
 def sinusoids(
     length: int,
     width: int,
-) -> Tensor: # (length, width)
+) -> Tensor:  # (length, width)
     "Positions as sines and cosines (Vaswani et al. 2017, 3.5)."
-    angle = torch.arange(length)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(10_000)/width))
+    angle = torch.arange(length)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(10_000) / width))
     return torch.stack([angle.sin(), angle.cos()], 2).flatten(1)[:, :width]
 
 # %% ../nbs/06_ensemble.ipynb #b0bcec4e
 class ChannelTokens(nn.Module):
     "Stored embeddings as they are: 64 channels of 9,216 pixels, or 7 layers of 512 numbers; zeros where the modality is missing."
+
     def __init__(self, field: str, length: int, width: int):
         super().__init__()
         self.field, self.length, self.width = field, length, width
 
     def forward(self, batch: Batch, there: Tensor) -> tuple[Tensor, Tensor]:
         "Tokens (B, length, width) and their mask."
-        x = getattr(batch, self.field).flatten(2)*there[:, None, None]
+        x = getattr(batch, self.field).flatten(2) * there[:, None, None]
         return x + sinusoids(self.length, self.width).to(x), x.new_ones(x.shape[:2], dtype=torch.bool)
 
 # %% ../nbs/06_ensemble.ipynb #2b776dc7
 class Tokens(nn.Module):
     "Standardised tokens of a common width, and a learned one for a modality that is missing."
+
     def __init__(self, shape: tuple[int, ...], cells: int, width: int):
         super().__init__()
-        self.register_buffer("mean", torch.zeros(shape)); self.register_buffer("std", torch.ones(shape))
-        self.position, self.missing = nn.Parameter(torch.randn(cells, width)*0.02), nn.Parameter(torch.randn(width)*0.02)
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("std", torch.ones(shape))
+        self.position, self.missing = (
+            nn.Parameter(torch.randn(cells, width) * 0.02),
+            nn.Parameter(torch.randn(width) * 0.02),
+        )
 
     def fit_normalizer(self, batch: Batch) -> None:
         "Measure mean and deviation of what is really there in the training videos."
         values = self.values(batch)
-        if len(values) > 1: self.std, self.mean = torch.std_mean(values, 0)
+        if len(values) > 1:
+            self.std, self.mean = torch.std_mean(values, 0)
         self.std.clamp_(min=1e-4)
 
     def forward(self, batch: Batch, there: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,13 +108,15 @@ class Tokens(nn.Module):
         missing = self.missing.expand(len(tokens), 1, -1)
         return torch.cat([tokens, missing], 1), torch.cat([real & there[:, None], ~there[:, None]], 1)
 
-def scaled_positions(length: int, like: Tensor) -> Tensor: # (length, width)
+
+def scaled_positions(length: int, like: Tensor) -> Tensor:  # (length, width)
     "Positions for compact tokens (…, width)."
-    return 0.1*sinusoids(length, like.shape[-1]).to(like)
+    return 0.1 * sinusoids(length, like.shape[-1]).to(like)
 
 # %% ../nbs/06_ensemble.ipynb #e158e539
 class WordTokens(Tokens):
     "The words that are word_mask (B, T, W), a token each."
+
     def __init__(self, config: EnsembleConfig):
         super().__init__(config.audio[1:], 1, config.width)
         self.project = nn.Sequential(nn.Dropout(0.3), nn.Linear(config.audio[1], config.width))
@@ -103,30 +127,34 @@ class WordTokens(Tokens):
 
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
         "Tokens (B, T, width) and the mask of the real ones (B, T)."
-        tokens = self.project((batch.words - self.mean)/self.std)
+        tokens = self.project((batch.words - self.mean) / self.std)
         return tokens + scaled_positions(tokens.shape[1], tokens) + self.position, batch.word_mask
 
 # %% ../nbs/06_ensemble.ipynb #6e8a432a
 def augment(
-    cells: Tensor, # (B, F, rows, columns, C)
-    frames: Tensor, # (B, F) bool, which frames are real
-) -> tuple[Tensor, Tensor]: # the same two
+    cells: Tensor,  # (B, F, rows, columns, C)
+    frames: Tensor,  # (B, F) bool, which frames are real
+) -> tuple[Tensor, Tensor]:  # the same two
     "The same videos as they might have been filmed as well: mirrored or not, moved by up to a fifth of the picture, a fifth of the frames left out."
     B, _, rows, columns, _ = cells.shape
-    moves = torch.stack([torch.randint(-(size//5), size//5 + 1, (B,)) for size in (rows, columns)], 1).tolist()
+    moves = torch.stack([torch.randint(-(size // 5), size // 5 + 1, (B,)) for size in (rows, columns)], 1).tolist()
     mirror, keep = torch.rand(B) < 0.5, torch.rand(frames.shape).to(frames.device) > 0.2
-    moved = torch.stack([(video.flip(2) if flip else video).roll(move, (1, 2)) for video, flip, move in zip(cells, mirror, moves)])
+    moved = torch.stack(
+        [(video.flip(2) if flip else video).roll(move, (1, 2)) for video, flip, move in zip(cells, mirror, moves)]
+    )
     return moved, frames & (keep | ~(frames & keep).any(1, keepdim=True))
+
 
 class GridTokens(Tokens):
     "The encoder's states and the colours (B, F, C + N_COLOURS, rows, columns) as one token for every part of the picture at every time."
+
     def __init__(self, config: EnsembleConfig):
-        super().__init__((config.visual[0] + N_COLOURS,), config.token_grid[0]*config.token_grid[1], config.width)
+        super().__init__((config.visual[0] + N_COLOURS,), config.token_grid[0] * config.token_grid[1], config.width)
         self.token_grid, self.state_proj = config.token_grid, nn.Linear(config.visual[0], config.state_dim)
         nn.init.normal_(self.state_proj.weight, std=1e-3)
         self.frame_mlp = nn.Sequential(nn.Linear(config.state_dim + N_COLOURS + 2, config.frame_dim), nn.GELU())
-        self.diff_mlp = nn.Sequential(nn.Linear(2*config.frame_dim, config.width), nn.GELU())
-        self.project = nn.Linear(2*config.width, config.width)
+        self.diff_mlp = nn.Sequential(nn.Linear(2 * config.frame_dim, config.width), nn.GELU())
+        self.project = nn.Linear(2 * config.width, config.width)
 
     def values(self, batch: Batch) -> Tensor:
         "States and colours at all cells of real frames, (N, C + N_COLOURS)."
@@ -135,53 +163,74 @@ class GridTokens(Tokens):
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
         "Tokens (B, F·parts, width) and the mask of the real ones (B, F·parts)."
         frames, cells = batch.frame_mask, batch.states.movedim(2, -1)
-        if self.training: cells, frames = augment(cells, frames)
-        described = self.describe((cells - self.mean)/self.std)
-        changes = self.diff_mlp(torch.cat([described, described.diff(dim=1, prepend=described[:, :1])], -1)).flatten(0, 1).movedim(-1, 1)
-        pooled_features = torch.cat([F.adaptive_max_pool2d(changes, self.token_grid), F.adaptive_avg_pool2d(changes, self.token_grid)], 1)
+        if self.training:
+            cells, frames = augment(cells, frames)
+        described = self.describe((cells - self.mean) / self.std)
+        changes = (
+            self.diff_mlp(torch.cat([described, described.diff(dim=1, prepend=described[:, :1])], -1))
+            .flatten(0, 1)
+            .movedim(-1, 1)
+        )
+        pooled_features = torch.cat(
+            [F.adaptive_max_pool2d(changes, self.token_grid), F.adaptive_avg_pool2d(changes, self.token_grid)], 1
+        )
         tokens = self.project(pooled_features.flatten(2).transpose(1, 2)).unflatten(0, frames.shape)
-        return (tokens + scaled_positions(frames.shape[1], tokens)[:, None] + self.position).flatten(1, 2), frames.repeat_interleave(len(self.position), 1)
+        return (tokens + scaled_positions(frames.shape[1], tokens)[:, None] + self.position).flatten(
+            1, 2
+        ), frames.repeat_interleave(len(self.position), 1)
 
     def describe(self, cells: Tensor) -> Tensor:
         "Standardised states and colours (B, F, rows, columns, C + N_COLOURS) → what is described at each place (…, frame_dim)."
         B, T, rows, columns, C = cells.shape
         state, colour = cells.split([C - N_COLOURS, N_COLOURS], -1)
-        state = self.state_proj(state*F.dropout(state.new_ones(B, 1, 1, 1, C - N_COLOURS), 0.5, self.training))
-        where = torch.stack(torch.meshgrid(torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns), indexing="ij"), -1).to(cells)
+        state = self.state_proj(state * F.dropout(state.new_ones(B, 1, 1, 1, C - N_COLOURS), 0.5, self.training))
+        where = torch.stack(
+            torch.meshgrid(torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns), indexing="ij"), -1
+        ).to(cells)
         return self.frame_mlp(torch.cat([state, colour, where.expand(B, T, -1, -1, -1)], -1))
 
 # %% ../nbs/06_ensemble.ipynb #407ac2eb
 def transformer(width: int, config: EnsembleConfig) -> nn.TransformerEncoder:
     "PyTorch's encoder: normalised behind each block as in the paper, or before it, which trains without a warm-up, in the compact preset."
-    layer = nn.TransformerEncoderLayer(width, config.heads, config.hidden, config.dropout, batch_first=True, norm_first=config.tokens == "grid")
+    layer = nn.TransformerEncoderLayer(
+        width, config.heads, config.hidden, config.dropout, batch_first=True, norm_first=config.tokens == "grid"
+    )
     return nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
+
 
 class Tower(nn.Module):
     "Tokens (B, T, width) and their mask → (B, fusion_dim)."
-    def __init__(self,
+
+    def __init__(
+        self,
         width: int,
         config: EnsembleConfig,
-        length: int | None = None, # flatten sequences of this length; None: average the real tokens
-        attend: bool = True, # False: no transformer
+        length: int | None = None,  # flatten sequences of this length; None: average the real tokens
+        attend: bool = True,  # False: no transformer
     ):
         super().__init__()
         self.encoder = transformer(width, config) if attend else None
-        self.length, self.read = length, nn.Linear(width*(length or 1), config.fusion_dim)
+        self.length, self.read = length, nn.Linear(width * (length or 1), config.fusion_dim)
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
         "(B, fusion_dim)."
-        if self.encoder: tokens = self.encoder(tokens, src_key_padding_mask=~real)
-        if self.length: return self.read(tokens.flatten(1))
-        return self.read((tokens*real[..., None]).sum(1)/real.sum(1, keepdim=True))
+        if self.encoder:
+            tokens = self.encoder(tokens, src_key_padding_mask=~real)
+        if self.length:
+            return self.read(tokens.flatten(1))
+        return self.read((tokens * real[..., None]).sum(1) / real.sum(1, keepdim=True))
 
 # %% ../nbs/06_ensemble.ipynb #e1bc9a29
 def build_tokens(config: EnsembleConfig) -> nn.ModuleDict:
     "The tokens of the modalities that are used."
     (channels, rows, columns), (layers, wide) = config.visual, config.audio
     paper = config.tokens == "channels"
-    make = {"visual": lambda: ChannelTokens("embedding", channels, rows*columns) if paper else GridTokens(config),
-            "audio": lambda: ChannelTokens("audio", layers, wide) if paper else WordTokens(config)}
+    make = {
+        "visual": lambda: ChannelTokens("embedding", channels, rows * columns) if paper else GridTokens(config),
+        "audio": lambda: ChannelTokens("audio", layers, wide) if paper else WordTokens(config),
+    }
     return nn.ModuleDict({name: make[name]() for name in config.use})
+
 
 def build_head(width: int, outputs: int, deep: bool) -> nn.Sequential:
     "Linear layers with ReLUs between them: two, or the deep head's six."
@@ -191,6 +240,7 @@ def build_head(width: int, outputs: int, deep: bool) -> nn.Sequential:
 # %% ../nbs/06_ensemble.ipynb #c8916b86
 class Ensemble(nn.Module):
     "Embeddings of what is described and what is word_mask → (B, outputs)."
+
     def __init__(self, outputs: int = 1, config: EnsembleConfig = EnsembleConfig()):
         super().__init__()
         self.config, paper = config, config.tokens == "channels"
@@ -199,36 +249,62 @@ class Ensemble(nn.Module):
         lengths = {name: tokens.length if paper else None for name, tokens in self.tokens.items()}
         if config.fusion == "early":
             widest = max(widths.values())
-            self.bridge = nn.ModuleDict({name: nn.Linear(width, widest) for name, width in widths.items() if width != widest})
+            self.bridge = nn.ModuleDict(
+                {name: nn.Linear(width, widest) for name, width in widths.items() if width != widest}
+            )
             self.towers = nn.ModuleDict({"joint": Tower(widest, config, sum(lengths.values()) if paper else None)})
-        else: self.towers = nn.ModuleDict({name: Tower(widths[name], config, lengths[name], name == "visual" or config.audio_transformer) for name in config.use})
-        wide = config.fusion_dim*len(self.towers)
-        self.heads = nn.ModuleDict({name: build_head(wide, outputs, name == "deep") for name in (("shallow", "deep") if paper else ("shallow",))})
+        else:
+            self.towers = nn.ModuleDict(
+                {
+                    name: Tower(widths[name], config, lengths[name], name == "visual" or config.audio_transformer)
+                    for name in config.use
+                }
+            )
+        wide = config.fusion_dim * len(self.towers)
+        self.heads = nn.ModuleDict(
+            {
+                name: build_head(wide, outputs, name == "deep")
+                for name in (("shallow", "deep") if paper else ("shallow",))
+            }
+        )
 
 # %% ../nbs/06_ensemble.ipynb #bfc41d86
 @patch(as_prop=True)
 def reads(self: Ensemble) -> tuple[str, ...]:
     "The fields of a batch that the ensemble needs."
     paper = self.config.tokens == "channels"
-    fields = {"visual": ("embedding" if paper else "states", "frame_mask"), "audio": ("audio", "speech") if paper else ("words",)}
+    fields = {
+        "visual": ("embedding" if paper else "states", "frame_mask"),
+        "audio": ("audio", "speech") if paper else ("words",),
+    }
     return tuple(field for name in self.config.use for field in fields[name])
+
 
 @patch
 def fit_normalizer(self: Ensemble, batch: Batch) -> None:
     "Measure what the tokens need to know about the training videos."
     for tokens in self.tokens.values():
-        if isinstance(tokens, Tokens): tokens.fit_normalizer(batch)
+        if isinstance(tokens, Tokens):
+            tokens.fit_normalizer(batch)
 
 # %% ../nbs/06_ensemble.ipynb #1c75ebe5
 @patch
-def presence(self: Ensemble, batch: Batch) -> dict[str, Tensor]: # name → (B,) bool
+def presence(self: Ensemble, batch: Batch) -> dict[str, Tensor]:  # name → (B,) bool
     "Which videos have which modality; some are hidden in training."
-    heard = lambda: batch.speech if self.config.tokens == "channels" else batch.word_mask.any(1)
+
+    def heard():
+        return batch.speech if self.config.tokens == "channels" else batch.word_mask.any(1)
+
     there = {name: batch.frame_mask.any(1) if name == "visual" else heard() for name in self.config.use}
-    if not self.training or not self.config.drop_modality or len(there) < 2: return there
+    if not self.training or not self.config.drop_modality or len(there) < 2:
+        return there
     size, device = next(iter(there.values())).shape, next(iter(there.values())).device
-    hidden, which = torch.rand(size, device=device) < self.config.drop_modality, torch.randint(len(there), size, device=device)
+    hidden, which = (
+        torch.rand(size, device=device) < self.config.drop_modality,
+        torch.randint(len(there), size, device=device),
+    )
     return {name: have & ~(hidden & (which == n)) for n, (name, have) in enumerate(there.items())}
+
 
 @patch
 def forward(self: Ensemble, batch: Batch) -> Tensor:
@@ -236,7 +312,9 @@ def forward(self: Ensemble, batch: Batch) -> Tensor:
     there = self.presence(batch)
     parts = {name: tokens(batch, there[name]) for name, tokens in self.tokens.items()}
     if self.config.fusion == "early":
-        wide = {name: self.bridge[name](tokens) if name in self.bridge else tokens for name, (tokens, _) in parts.items()}
+        wide = {
+            name: self.bridge[name](tokens) if name in self.bridge else tokens for name, (tokens, _) in parts.items()
+        }
         parts = {"joint": (torch.cat([*wide.values()], 1), torch.cat([real for _, real in parts.values()], 1))}
     vectors = [tower(*parts[name]) for name, tower in self.towers.items()]
     return self.heads[self.config.head](torch.cat(vectors, 1))
@@ -244,6 +322,7 @@ def forward(self: Ensemble, batch: Batch) -> Tensor:
 # %% ../nbs/06_ensemble.ipynb #73567f8b
 class EndToEndEnsemble(nn.Module):
     "Clips and speech → (B, outputs): an encoder that goes on learning, and the ensemble behind it."
+
     def __init__(self, encoder: ConvLSTMAutoencoder, ensemble: Ensemble):
         super().__init__()
         self.encoder, self.ensemble = encoder, ensemble
@@ -252,12 +331,16 @@ class EndToEndEnsemble(nn.Module):
     def encoded(self, batch: Batch) -> Batch:
         "The batch with embeddings made now."
         states = self.encoder.encode(batch.clips, batch.frame_mask)
-        return batch._replace(embedding=states[:, -1], states=self.encoder.grid_features(batch.clips, states)*batch.frame_mask[..., None, None, None])
+        return batch._replace(
+            embedding=states[:, -1],
+            states=self.encoder.grid_features(batch.clips, states) * batch.frame_mask[..., None, None, None],
+        )
 
     def fit_normalizer(self, batch: Batch) -> None:
         "Measure what the tokens need to know about the training videos, on the first of them: they all have to be encoded for it."
         some = Batch(*(None if field is None else field[:32] for field in batch))
-        with torch.no_grad(): self.ensemble.fit_normalizer(self.encoded(some))
+        with torch.no_grad():
+            self.ensemble.fit_normalizer(self.encoded(some))
 
     def forward(self, batch: Batch) -> Tensor:
         "(B, outputs)."

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from .autoencoder import AutoencoderConfig, embed_corpus, fit_autoencoder, load_autoencoder
 from .baselines import CNN3D, Swin, SwinConfig, constant_baselines, fit_boosting, pooled_features
 from .data import read_corpus
-from .ensemble import Ensemble, EnsembleConfig, EndToEndEnsemble
+from .ensemble import EndToEndEnsemble, Ensemble, EnsembleConfig
 from .formats.records import find_metadata
 from .lib.batch import Batch, Dataset, load_dataset
 from .lib.core import UserError
@@ -33,65 +33,92 @@ from .lib.metrics import METRICS
 from .lib.splits import Split, make_split, near_duplicates
 from .lib.store import atomic_write, write_json
 from .lib.targets import TargetScaler
-from .lib.training import (
-    TrainConfig, same_run, best_precision, count_parameters, train_model, load_weights, save_weights)
+from tiktok_mm.lib.training import (
+    TrainConfig,
+    best_precision,
+    count_parameters,
+    load_weights,
+    same_run,
+    save_weights,
+    train_model,
+)
 
 # %% ../nbs/07_regression.ipynb #d17b90ac
 @dataclass(frozen=True)
 class RunConfig:
     "One row: a model with its settings, a target, a loss and a training training."
+
     name: str
-    model: str                                    # cnn3d, swin or ensemble
+    model: str  # cnn3d, swin or ensemble
     settings: dict = field(default_factory=dict)  # changes to the model's preset
-    encoder: str | None = None                    # run folder of an autoencoder whose encoder goes on learning before an ensemble
-    preset: str = "compact"                       # or paper
-    target: str = "power"                         # none, standard, log or power
-    loss: str = "huber"                           # mse, mae or huber; entropy for classes
+    encoder: str | None = None  # run folder of an autoencoder whose encoder goes on learning before an ensemble
+    preset: str = "compact"  # or paper
+    target: str = "power"  # none, standard, log or power
+    loss: str = "huber"  # mse, mae or huber; entropy for classes
     training: TrainConfig = TrainConfig(epochs=30, batch_size=16, lr=1e-3, patience=10)
+
 
 LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss, "entropy": F.cross_entropy}
 
 # %% ../nbs/07_regression.ipynb #a443e16c
 def build_model(
     run: RunConfig,
-    videos: Dataset, # tell the sizes of the embeddings
+    videos: Dataset,  # tell the sizes of the embeddings
     outputs: int = 1,
-) -> nn.Module: # Batch → (B, outputs)
+) -> nn.Module:  # Batch → (B, outputs)
     "The untrained model of a run."
     make = {"paper": lambda kind: kind.paper, "compact": lambda kind: kind}[run.preset]
-    if run.model == "cnn3d": return CNN3D(outputs, **run.settings)
-    if run.model == "swin": return Swin(outputs, make(SwinConfig)(**run.settings))
-    if run.model != "ensemble": raise UserError(f"no model {run.model!r}: choose cnn3d, swin or ensemble")
+    if run.model == "cnn3d":
+        return CNN3D(outputs, **run.settings)
+    if run.model == "swin":
+        return Swin(outputs, make(SwinConfig)(**run.settings))
+    if run.model != "ensemble":
+        raise UserError(f"no model {run.model!r}: choose cnn3d, swin or ensemble")
     encoder = load_autoencoder(run.encoder) if run.encoder else None
-    visual = (encoder.config.hidden, *(size//encoder.config.patch_size for size in videos.clips[0].shape[2:])) if encoder else videos.embedding[0].shape
+    visual = (
+        (encoder.config.hidden, *(size // encoder.config.patch_size for size in videos.clips[0].shape[2:]))
+        if encoder
+        else videos.embedding[0].shape
+    )
     ensemble = Ensemble(outputs, make(EnsembleConfig)(visual=visual, audio=videos.audio.shape[1:], **run.settings))
     return EndToEndEnsemble(encoder, ensemble) if encoder else ensemble
 
+
 def objective(name: str) -> Callable[[Tensor, Batch], Tensor]:
     "A loss by its name, for `learn`."
-    if name not in LOSSES: raise UserError(f"no loss {name!r}: choose {', '.join(LOSSES)}")
+    if name not in LOSSES:
+        raise UserError(f"no loss {name!r}: choose {', '.join(LOSSES)}")
     return lambda out, batch: LOSSES[name](out if name == "entropy" else out[:, 0], batch.target)
 
 # %% ../nbs/07_regression.ipynb #256f942d
 def fit(
     run: RunConfig,
-    videos: Dataset, # all, with features and views
+    videos: Dataset,  # all, with features and views
     split: Split,
-    folder: str | Path, # the run folder; a killed run goes on, a finished one is loaded
+    folder: str | Path,  # the run folder; a killed run goes on, a finished one is loaded
     outputs: int = 1,
-    target=None, # fitted on training views, with `transform` and `inverse`; by default the run's scaler
-    progress: bool = False, # show a progress bar
-) -> nn.Module: # in evaluation mode, with the weights of its best epoch
+    target=None,  # fitted on training views, with `transform` and `inverse`; by default the run's scaler
+    progress: bool = False,  # show a progress bar
+) -> nn.Module:  # in evaluation mode, with the weights of its best epoch
     "Train one model, or load it if the folder holds this very run."
     torch.manual_seed(run.training.seed)
     target = target or TargetScaler(run.target).fit(videos.subset(split.train).views_k)
     model, wanted = build_model(run, videos, outputs), target.transform(videos.views_k)
-    metadata = {"run": asdict(run), "outputs": outputs, "target": asdict(target), "split": asdict(split), "data": _fingerprint(videos, model.reads, run.encoder)}
-    if same_run(folder, metadata): return load_weights(folder, model)
+    metadata = {
+        "run": asdict(run),
+        "outputs": outputs,
+        "target": asdict(target),
+        "split": asdict(split),
+        "data": _fingerprint(videos, model.reads, run.encoder),
+    }
+    if same_run(folder, metadata):
+        return load_weights(folder, model)
     aimed = replace(videos, target=wanted.astype(np.int64 if run.loss == "entropy" else np.float32))
     train, valid = aimed.subset(split.train), aimed.subset(split.valid)
-    if hasattr(model, "fit_normalizer"): model.fit_normalizer(train.batch(range(len(train)), model.reads))
-    if outputs == 1: _start_at_constant(model, train.target, run.loss)
+    if hasattr(model, "fit_normalizer"):
+        model.fit_normalizer(train.batch(range(len(train)), model.reads))
+    if outputs == 1:
+        _start_at_constant(model, train.target, run.loss)
     train_model(model, objective(run.loss), train, folder, run.training, valid, metadata=metadata, progress=progress)
     save_weights(folder, model, {**metadata, "parameters": count_parameters(model)})
     return model
@@ -99,14 +126,16 @@ def fit(
 # %% ../nbs/07_regression.ipynb #4630ba2d
 def _fingerprint(videos: Dataset, reads: Sequence[str], encoder: str | None) -> list[str]:
     "A hash of everything that a model reads, and of the encoder that it starts from."
-    start = [hashlib.sha256((Path(encoder)/"weights.safetensors").read_bytes()).hexdigest()[:16]] if encoder else []
+    start = [hashlib.sha256((Path(encoder) / "weights.safetensors").read_bytes()).hexdigest()[:16]] if encoder else []
     return [videos.fingerprint({"views_k", *reads} - {"frame_mask"}), *start]
+
 
 def _start_at_constant(model: nn.Module, target: np.ndarray, loss: str) -> None:
     "Set the bias of the heads to the constant that is best for this loss."
     constant = float(target.mean() if loss == "mse" else np.median(target))
     for layer in model.modules():
-        if isinstance(layer, nn.Linear) and layer.out_features == 1: nn.init.constant_(layer.bias, constant)
+        if isinstance(layer, nn.Linear) and layer.out_features == 1:
+            nn.init.constant_(layer.bias, constant)
 
 # %% ../nbs/07_regression.ipynb #6192327e
 @torch.no_grad()
@@ -114,128 +143,214 @@ def model_outputs(
     model: nn.Module,
     videos: Dataset,
     batch_size: int = 16,
-) -> np.ndarray: # (N, outputs)
+) -> np.ndarray:  # (N, outputs)
     "What the model says about every video, in order."
     device = next(model.parameters()).device
-    move = lambda batch: Batch(*(None if x is None else x.to(device) for x in batch))
-    return torch.cat([model(move(videos.batch(range(n, min(n + batch_size, len(videos))), model.reads))).float().cpu() for n in range(0, len(videos), batch_size)]).numpy()
 
-def predict_views(model: nn.Module, videos: Dataset, target) -> np.ndarray: # (N,) thousands of views, never negative
+    def move(batch):
+        return Batch(*(None if x is None else x.to(device) for x in batch))
+
+    return torch.cat(
+        [
+            model(move(videos.batch(range(n, min(n + batch_size, len(videos))), model.reads))).float().cpu()
+            for n in range(0, len(videos), batch_size)
+        ]
+    ).numpy()
+
+
+def predict_views(model: nn.Module, videos: Dataset, target) -> np.ndarray:  # (N,) thousands of views, never negative
     "Predicted views."
     return target.inverse(model_outputs(model, videos)[:, 0])
 
 # %% ../nbs/07_regression.ipynb #d0f47046
 def prepare_experiment(
-    corpus: str | Path, # with features
-    kind: str = "random", # of the split: random, time or author
-    sizes: tuple[float, float, float] = (800, 200, 100), # train, validation, test, as proportions
+    corpus: str | Path,  # with features
+    kind: str = "random",  # of the split: random, time or author
+    sizes: tuple[float, float, float] = (800, 200, 100),  # train, validation, test, as proportions
     seed: int = 42,
     autoencoder: AutoencoderConfig = AutoencoderConfig(),
-    progress: bool = False, # show progress bars
+    progress: bool = False,  # show progress bars
 ) -> Experiment:
     "Split a corpus, train its autoencoder, encode its videos, and read everything into memory."
     corpus = find_metadata(corpus)[0]
     table = _with_features(read_corpus(corpus), corpus)
     groups = near_duplicates(table, progress)
     split = make_split(table, kind, sizes, seed, groups)
-    split.save(corpus/"runs"/"split.json")
+    split.save(corpus / "runs" / "split.json")
     raw = load_dataset(corpus, list(table.id), table.views_k)
-    training = TrainConfig(epochs=autoencoder.epochs, batch_size=autoencoder.batch_size, lr=autoencoder.lr, one_cycle=autoencoder.window is not None, seed=seed, precision=best_precision())
-    fit_autoencoder(raw.subset(split.train), corpus/"runs"/"autoencoder", autoencoder, training, raw.subset(split.valid), progress=progress)
-    embed_corpus(corpus, list(table.id), corpus/"runs"/"autoencoder", progress)
-    encoder = json.loads((corpus/"runs"/"autoencoder"/"run.json").read_text())["train"]
+    training = TrainConfig(
+        epochs=autoencoder.epochs,
+        batch_size=autoencoder.batch_size,
+        lr=autoencoder.lr,
+        one_cycle=autoencoder.window is not None,
+        seed=seed,
+        precision=best_precision(),
+    )
+    fit_autoencoder(
+        raw.subset(split.train),
+        corpus / "runs" / "autoencoder",
+        autoencoder,
+        training,
+        raw.subset(split.valid),
+        progress=progress,
+    )
+    embed_corpus(corpus, list(table.id), corpus / "runs" / "autoencoder", progress)
+    encoder = json.loads((corpus / "runs" / "autoencoder" / "run.json").read_text())["train"]
     return Experiment(corpus, table, split, load_dataset(corpus, list(table.id), table.views_k), groups, encoder)
 
 # %% ../nbs/07_regression.ipynb #32e82d32
 def _with_features(table: pd.DataFrame, corpus: Path) -> pd.DataFrame:
     "The videos that have a clip; those that failed to decode are left out of training and of the test."
-    have = [(corpus/"features"/"visual"/f"{id}.safetensors").exists() for id in table.id]
-    if not any(have): raise UserError(f"{corpus} has no features yet: run `tiktok-mm extract {corpus}`")
+    have = [(corpus / "features" / "visual" / f"{id}.safetensors").exists() for id in table.id]
+    if not any(have):
+        raise UserError(f"{corpus} has no features yet: run `tiktok-mm extract {corpus}`")
     return table[have].reset_index(drop=True)
 
 # %% ../nbs/07_regression.ipynb #fbf72867
 def default_runs(
     seed: int = 42,
-    swin_weights: str | None = None, # "kinetics", or a file; None: Swin is small and trains from scratch
-    preset: str = "compact", # paper: the published sizes, for a GPU
-    **training, # changes to every training training: devices, precision, epochs
+    swin_weights: str | None = None,  # "kinetics", or a file; None: Swin is small and trains from scratch
+    preset: str = "compact",  # paper: the published sizes, for a GPU
+    **training,  # changes to every training training: devices, precision, epochs
 ) -> list[RunConfig]:
     "The rows that are trained, in the table's order."
-    if preset not in ("compact", "paper"): raise UserError(f"no preset {preset!r}: choose compact or paper")
-    change = lambda **ours: replace(TrainConfig(seed=seed, batch_size=16, patience=8, precision=best_precision()), **{**ours, **training})
+    if preset not in ("compact", "paper"):
+        raise UserError(f"no preset {preset!r}: choose compact or paper")
+
+    def change(**ours):
+        return replace(
+            TrainConfig(seed=seed, batch_size=16, patience=8, precision=best_precision()), **{**ours, **training}
+        )
+
     big, pretrained = preset == "paper" or swin_weights, dict(weights=swin_weights) if swin_weights else {}
-    swin = dict(preset="paper" if big else "compact", training=change(epochs=20 if big else 8, lr=1e-4 if big else 1e-3, weight_decay=1e-4))
+    swin = dict(
+        preset="paper" if big else "compact",
+        training=change(epochs=20 if big else 8, lr=1e-4 if big else 1e-3, weight_decay=1e-4),
+    )
     name = "SwinTransformer" + ("" if swin_weights else ", from scratch")
-    compact, fast = dict(model="ensemble", training=change(epochs=30, lr=5e-3, weight_decay=1., one_cycle=True, patience=None)), change(epochs=8, lr=1e-2)
-    paper = dict(loss="mae", target="standard", preset="paper", training=change(epochs=7, lr=1e-9, weight_decay=1e-3, batch_size=4) if preset == "paper" else change(epochs=15, lr=1e-4, weight_decay=1e-3))
-    return [RunConfig(name, "swin", dict(positive=True, **pretrained), target="none", loss="mse", **swin), RunConfig(name + " (scaled target)", "swin", pretrained, target="standard", loss="mse", **swin),
-            RunConfig("CNN3D", "cnn3d", target="none", loss="mse", training=fast), RunConfig("ensemble, the paper's" + ("" if preset == "paper" else " shape"), "ensemble", **paper),
-            RunConfig("ensemble, compact", **compact), RunConfig("ensemble, compact, early fusion", settings=dict(fusion="early"), **compact),
-            RunConfig("ensemble, compact, sight only", settings=dict(use=("visual",)), **compact), RunConfig("ensemble, compact, speech only", settings=dict(use=("audio",)), **compact)]
+    compact, fast = (
+        dict(model="ensemble", training=change(epochs=30, lr=5e-3, weight_decay=1.0, one_cycle=True, patience=None)),
+        change(epochs=8, lr=1e-2),
+    )
+    paper = dict(
+        loss="mae",
+        target="standard",
+        preset="paper",
+        training=change(epochs=7, lr=1e-9, weight_decay=1e-3, batch_size=4)
+        if preset == "paper"
+        else change(epochs=15, lr=1e-4, weight_decay=1e-3),
+    )
+    return [
+        RunConfig(name, "swin", dict(positive=True, **pretrained), target="none", loss="mse", **swin),
+        RunConfig(name + " (scaled target)", "swin", pretrained, target="standard", loss="mse", **swin),
+        RunConfig("CNN3D", "cnn3d", target="none", loss="mse", training=fast),
+        RunConfig("ensemble, the paper's" + ("" if preset == "paper" else " shape"), "ensemble", **paper),
+        RunConfig("ensemble, compact", **compact),
+        RunConfig("ensemble, compact, early fusion", settings=dict(fusion="early"), **compact),
+        RunConfig("ensemble, compact, sight only", settings=dict(use=("visual",)), **compact),
+        RunConfig("ensemble, compact, speech only", settings=dict(use=("audio",)), **compact),
+    ]
 
 # %% ../nbs/07_regression.ipynb #fc51fd1d
 def slug(name: str) -> str:
     "A row's name as the name of its run folder."
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
+
 def train_run(
     experiment: Experiment,
     run: RunConfig,
-    progress: bool = False, # show a progress bar
-) -> np.ndarray: # (test videos,) predicted views in thousands
+    progress: bool = False,  # show a progress bar
+) -> np.ndarray:  # (test videos,) predicted views in thousands
     "Train one row or load it, and write its predictions and metrics into its run folder."
-    folder, test = experiment.runs/slug(run.name), experiment.videos.subset(experiment.split.test)
+    folder, test = experiment.runs / slug(run.name), experiment.videos.subset(experiment.split.test)
     target = TargetScaler(run.target).fit(experiment.videos.subset(experiment.split.train).views_k)
     prediction = predict_views(fit(run, experiment.videos, experiment.split, folder, progress=progress), test, target)
-    with atomic_write(folder/"predictions.csv") as part: pd.DataFrame({"id": test.ids, "views_k": test.views_k, "predicted_k": prediction}).to_csv(part, index=False)
-    write_json(folder/"metrics.json", {metric: float(f(test.views_k, prediction)) for metric, f in METRICS.items()})
+    with atomic_write(folder / "predictions.csv") as part:
+        pd.DataFrame({"id": test.ids, "views_k": test.views_k, "predicted_k": prediction}).to_csv(part, index=False)
+    write_json(folder / "metrics.json", {metric: float(f(test.views_k, prediction)) for metric, f in METRICS.items()})
     return prediction
 
 # %% ../nbs/07_regression.ipynb #de026119
 def predict_all(
     experiment: Experiment,
-    rows: Sequence[RunConfig] | None = None, # by default `default_runs()`
-    progress: bool = False, # show a progress bar
-) -> dict[str, np.ndarray]: # row → (test videos,) predicted views in thousands
+    rows: Sequence[RunConfig] | None = None,  # by default `default_runs()`
+    progress: bool = False,  # show a progress bar
+) -> dict[str, np.ndarray]:  # row → (test videos,) predicted views in thousands
     "The predictions of every row: constant_baselines, gradient boosting and the trained models; leaks are refused first."
     from tqdm.auto import tqdm
+
     train, test = (experiment.videos.subset(ids) for ids in (experiment.split.train, experiment.split.test))
     predictions = {name: np.full(len(test), value) for name, value in constant_baselines(train.views_k).items()}
     target = TargetScaler("power").fit(train.views_k)
-    predictions["gradient boosting"] = target.inverse(fit_boosting(train, target.transform(train.views_k), experiment.split.seed).predict(pooled_features(test)))
-    for run in tqdm(rows if rows is not None else default_runs(experiment.split.seed), desc="training", unit="row", disable=not progress, leave=False): predictions[run.name] = train_run(experiment, run)
-    refuse_leaks(experiment.table, experiment.split, scalers=stored_scalers(experiment, predictions), groups=experiment.groups, encoder=experiment.encoder)
+    predictions["gradient boosting"] = target.inverse(
+        fit_boosting(train, target.transform(train.views_k), experiment.split.seed).predict(pooled_features(test))
+    )
+    for run in tqdm(
+        rows if rows is not None else default_runs(experiment.split.seed),
+        desc="training",
+        unit="row",
+        disable=not progress,
+        leave=False,
+    ):
+        predictions[run.name] = train_run(experiment, run)
+    refuse_leaks(
+        experiment.table,
+        experiment.split,
+        scalers=stored_scalers(experiment, predictions),
+        groups=experiment.groups,
+        encoder=experiment.encoder,
+    )
     return predictions
+
 
 def stored_scalers(experiment: Experiment, names: Sequence[str]) -> dict[str, TargetScaler]:
     "The scalers that the runs of these rows were trained with, as they are stored."
-    notes = {name: experiment.runs/slug(name)/"run.json" for name in names}
-    return {name: TargetScaler(**json.loads(metadata.read_text())["target"]) for name, metadata in notes.items() if metadata.exists()}
+    notes = {name: experiment.runs / slug(name) / "run.json" for name in names}
+    return {
+        name: TargetScaler(**json.loads(metadata.read_text())["target"])
+        for name, metadata in notes.items()
+        if metadata.exists()
+    }
 
 # %% ../nbs/07_regression.ipynb #99e2c242
 def end_to_end(run: RunConfig, experiment: Experiment) -> RunConfig:
     "The same row with an encoder that goes on learning; `UserError` for a row that has none."
-    if run.model != "ensemble" or "visual" not in run.settings.get("use", ("visual",)): raise UserError(f"{run.name!r} has no encoder to unfreeze: choose an ensemble that sees")
-    return replace(run, name=f"{run.name}, end_to_end", encoder=str(experiment.runs/"autoencoder"))
+    if run.model != "ensemble" or "visual" not in run.settings.get("use", ("visual",)):
+        raise UserError(f"{run.name!r} has no encoder to unfreeze: choose an ensemble that sees")
+    return replace(run, name=f"{run.name}, end_to_end", encoder=str(experiment.runs / "autoencoder"))
+
 
 def train_by_name(
     corpus: str | Path,
-    row: str | None, # name of a row of `default_runs`; None: only list them
-    split: str = "random", # or time, author
-    sizes: tuple[float, float, float] = (800, 200, 100), # train, validation, test, as proportions
+    row: str | None,  # name of a row of `default_runs`; None: only list them
+    split: str = "random",  # or time, author
+    sizes: tuple[float, float, float] = (800, 200, 100),  # train, validation, test, as proportions
     seed: int = 42,
-    swin_weights: str | None = None, # "kinetics", or a file
-    preset: str = "compact", # or paper
-    unfreeze: bool = False, # let the autoencoder's encoder go on learning with the row
-    progress: bool = False, # show progress bars
-    **training, # changes to the training training: devices, epochs, precision
-) -> str: # what to tell the user
+    swin_weights: str | None = None,  # "kinetics", or a file
+    preset: str = "compact",  # or paper
+    unfreeze: bool = False,  # let the autoencoder's encoder go on learning with the row
+    progress: bool = False,  # show progress bars
+    **training,  # changes to the training training: devices, epochs, precision
+) -> str:  # what to tell the user
     "Train one row of a corpus's table."
     rows = {run.name: run for run in default_runs(seed, swin_weights, preset, **training)}
-    if row is None: return "\n".join(rows)
-    if row not in rows: raise UserError(f"no row {row!r}: choose one of {'; '.join(rows)}")
-    experiment = prepare_experiment(corpus, split, sizes, seed, autoencoder=AutoencoderConfig.paper() if preset == "paper" else AutoencoderConfig(), progress=progress)
+    if row is None:
+        return "\n".join(rows)
+    if row not in rows:
+        raise UserError(f"no row {row!r}: choose one of {'; '.join(rows)}")
+    experiment = prepare_experiment(
+        corpus,
+        split,
+        sizes,
+        seed,
+        autoencoder=AutoencoderConfig.paper() if preset == "paper" else AutoencoderConfig(),
+        progress=progress,
+    )
     refuse_leaks(experiment.table, experiment.split, groups=experiment.groups, encoder=experiment.encoder)
     run = end_to_end(rows[row], experiment) if unfreeze else rows[row]
     train_run(experiment, run, progress)
-    return f"{experiment.runs/slug(run.name)}: " + ", ".join(f"{name} {value:,.4g}" for name, value in json.loads((experiment.runs/slug(run.name)/"metrics.json").read_text()).items())
+    return f"{experiment.runs / slug(run.name)}: " + ", ".join(
+        f"{name} {value:,.4g}"
+        for name, value in json.loads((experiment.runs / slug(run.name) / "metrics.json").read_text()).items()
+    )

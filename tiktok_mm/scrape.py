@@ -16,42 +16,66 @@ from urllib.parse import quote
 
 import pandas as pd
 from fastcore.basics import patch
-from . import __version__
 
+from . import __version__
 from .lib.core import safe_id
 from .lib.figures import save_figure
 from .scraping.browser import Browser, browser_for
 from .scraping.download import fetch_media, verify_media
 from .scraping.listings import ListingPage, listing_pages, tile_item
-from .scraping.manifest import Manifest, hash_id, utc_now, locked, read_raw, summary, views_figure, write_raw
-from .scraping.pages import (
-    Item, PageError, media_urls, read_item, read_video, read_video_page, video_url, view_count_fields)
+from .scraping.manifest import Manifest, hash_id, locked, read_raw, summary, utc_now, views_figure, write_raw
+from tiktok_mm.scraping.pages import (
+    Item,
+    PageError,
+    media_urls,
+    read_item,
+    read_video,
+    read_video_page,
+    video_url,
+    view_count_fields,
+)
 from .scraping.sampling import draw_order, quotas, random_number, read_topics
 from .scraping.site import SITE, ScrapeConfig, checked_site
-from .scraping.visits import Progress, ScrapeResult, Scraper, Stopped
+from .scraping.visits import Progress, Scraper, ScrapeResult, Stopped
 
 # %% ../nbs/00_scrape.ipynb #bc5d00cb
-def _raw_name(hashtag: str) -> str: return hashtag if hashtag.isascii() else hash_id(hashtag)
+def _raw_name(hashtag: str) -> str:
+    return hashtag if hashtag.isascii() else hash_id(hashtag)
+
 
 @patch
 def raw(self: Scraper, path: str, **value) -> None:
     "Keep raw JSON beside the manifest, with what made it."
     made = {"at": utc_now(), "browser": self.browser.version, "package": f"tiktok_mm {__version__}", "seed": self.seed}
-    write_raw(self.corpus.path/"raw"/path, made | value)
+    write_raw(self.corpus.path / "raw" / path, made | value)
 
 # %% ../nbs/00_scrape.ipynb #34467d17
 @patch
 def discover(self: Scraper, topic: str, hashtag: str, batch: ListingPage, purged: set[str]) -> None:
     "Write down the videos of one batch that are new, and keep their raw JSON."
     here = self.n_listed(hashtag)
-    new = dict.fromkeys(item.id for item in batch.items if hash_id(item.id) not in purged and hashtag not in [place["hashtag"] for place in self.listings_of(item.id)])
-    ids = list(new)[:self.config.per_tag - here]
+    new = dict.fromkeys(
+        item.id
+        for item in batch.items
+        if hash_id(item.id) not in purged and hashtag not in [place["hashtag"] for place in self.listings_of(item.id)]
+    )
+    ids = list(new)[: self.config.per_tag - here]
     entries = [entry for entry in batch.entries if str(entry["id"]) in ids]
     name = f"{_raw_name(hashtag)}-{batch.page:03}-{hash_id(''.join(ids))[:8]}"
-    if ids: self.raw(f"tags/{name}.json.gz", hashtag=hashtag, cursor=batch.cursor, source=batch.source, entries=entries)
+    if ids:
+        self.raw(f"tags/{name}.json.gz", hashtag=hashtag, cursor=batch.cursor, source=batch.source, entries=entries)
     for rank, id in enumerate(ids, here + 1):
-        seen = self.listings_of(id) + [{"topic": topic, "hashtag": hashtag, "rank": rank, "page": batch.page, "cursor": batch.cursor}]
-        self.corpus.add(id=id, state="discovered", topic=seen[0]["topic"], topics=list(dict.fromkeys(place["topic"] for place in seen)), seen=seen)
+        seen = [
+            *self.listings_of(id),
+            {"topic": topic, "hashtag": hashtag, "rank": rank, "page": batch.page, "cursor": batch.cursor},
+        ]
+        self.corpus.add(
+            id=id,
+            state="discovered",
+            topic=seen[0]["topic"],
+            topics=list(dict.fromkeys(place["topic"] for place in seen)),
+            seen=seen,
+        )
 
 # %% ../nbs/00_scrape.ipynb #b5b1b121
 @patch
@@ -59,17 +83,32 @@ def list_tag(self: Scraper, topic: str, hashtag: str) -> None:
     "List one hashtag to its end; a `listed` event says how it ended."
     purged = {event["key"] for event in self.corpus.run_events("purged")}
     about, pages = {}, 0
+
     def read():
         nonlocal pages
         for batch in listing_pages(self.browser, self.config, about):
             self.discover(topic, hashtag, batch, purged)
             pages = max(pages, batch.page)
             self.progress.show(topic, self.corpus)
-            if self.n_listed(hashtag) >= self.config.per_tag: return "limit"
+            if self.n_listed(hashtag) >= self.config.per_tag:
+                return "limit"
         return "stalled" if batch.has_more else "end"
-    listed = lambda end: {"event": "listed", "topic": topic, "hashtag": hashtag, "size": self.n_listed(hashtag), "pages": pages, "end": end, **about}
-    try: end = self.visit(f"{self.base_url}/tag/{quote(hashtag)}", read)
-    except PageError as error: return self.failed(error, **listed(error.code))
+
+    def listed(end):
+        return {
+            "event": "listed",
+            "topic": topic,
+            "hashtag": hashtag,
+            "size": self.n_listed(hashtag),
+            "pages": pages,
+            "end": end,
+            **about,
+        }
+
+    try:
+        end = self.visit(f"{self.base_url}/tag/{quote(hashtag)}", read)
+    except PageError as error:
+        return self.failed(error, **listed(error.code))
     self.record_success()
     self.corpus.add(**listed(end))
 
@@ -78,6 +117,7 @@ def list_tag(self: Scraper, topic: str, hashtag: str) -> None:
 def listings_of(self: Scraper, id: str) -> list[dict]:
     "The places in listings where a video was seen so far."
     return self.corpus.videos.get(id, {}).get("seen", [])
+
 
 @patch
 def n_listed(self: Scraper, hashtag: str) -> int:
@@ -90,23 +130,42 @@ def frame(self: Scraper, topic: str) -> list[str]:
     "The ids of a topic's frame, in the order in which they are drawn."
     return draw_order((id for id, video in self.corpus.videos.items() if video.get("topic") == topic), self.seed)
 
+
 @patch
 def draw(self: Scraper, quota: dict[str, int]) -> None:
     "Write down every topic's frame, then draw every topic's sample."
     known = {event["topic"] for event in self.corpus.run_events("frame")}
     for topic, n in quota.items():
         size = len(self.frame(topic))
-        if topic not in known: self.corpus.add(event="frame", topic=topic, size=size, quota=n, inclusion_probability=min(1.0, n / size) if size else None)
+        if topic not in known:
+            self.corpus.add(
+                event="frame",
+                topic=topic,
+                size=size,
+                quota=n,
+                inclusion_probability=min(1.0, n / size) if size else None,
+            )
     for topic, n in quota.items():
-        for place, id in enumerate(self.frame(topic)[:n], 1): self.sample(topic, id, place)
+        for place, id in enumerate(self.frame(topic)[:n], 1):
+            self.sample(topic, id, place)
 
 # %% ../nbs/00_scrape.ipynb #41cb9ffc
 @patch
 def sample(self: Scraper, topic: str, id: str, place: int, replaces: str | None = None) -> None:
     "Draw one video, if it is not drawn yet."
-    if self.corpus.videos[id]["state"] != "discovered": return
-    chance = next(event["inclusion_probability"] for event in self.corpus.run_events("frame") if event["topic"] == topic)
-    self.corpus.add(id=id, state="sampled", draw=place, random_number=random_number(self.seed, id), inclusion_probability=chance, replaces=replaces)
+    if self.corpus.videos[id]["state"] != "discovered":
+        return
+    chance = next(
+        event["inclusion_probability"] for event in self.corpus.run_events("frame") if event["topic"] == topic
+    )
+    self.corpus.add(
+        id=id,
+        state="sampled",
+        draw=place,
+        random_number=random_number(self.seed, id),
+        inclusion_probability=chance,
+        replaces=replaces,
+    )
 
 # %% ../nbs/00_scrape.ipynb #debd8a0e
 @patch
@@ -118,26 +177,31 @@ def collect_topic(self: Scraper, topic: str, quota: int) -> None:
             self.release(id)
             continue
         self.sample(topic, id, place, lost.pop(0) if place > quota and lost else None)
-        if not self.corpus.videos[id]["state"].startswith(("verified", "failed")): self.collect(id)
-        if self.corpus.videos[id]["state"] == "verified": done += 1
-        else: lost.append(id)
+        if not self.corpus.videos[id]["state"].startswith(("verified", "failed")):
+            self.collect(id)
+        if self.corpus.videos[id]["state"] == "verified":
+            done += 1
+        else:
+            lost.append(id)
         self.progress.show(topic, self.corpus)
 
 # %% ../nbs/00_scrape.ipynb #cbad1479
 @patch
 def release(self: Scraper, id: str) -> None:
     "Put a video back that was drawn for one that could be had after all, when a stopped run went on."
-    if self.corpus.videos[id]["state"] not in ("sampled", "meta", "media"): return
+    if self.corpus.videos[id]["state"] not in ("sampled", "meta", "media"):
+        return
     self.media_path(id).unlink(missing_ok=True)
     self.corpus.add(id=id, state="discovered", draw=None, inclusion_probability=None, replaces=None)
 
 # %% ../nbs/00_scrape.ipynb #7a6c5e1e
 SOURCES = "item_list", "page", "dom"
 
+
 def merge_records(
-    found: list[tuple[str, Item]], # (source, item)
+    found: list[tuple[str, Item]],  # (source, item)
     site: str = SITE,
-) -> dict: # the manifest's keys; `PageError` without a view count
+) -> dict:  # the manifest's keys; `PageError` without a view count
     "One record from several sources: the first in their order that knows a thing is believed, an exact view count before a rounded one."
     record, counts = {}, []
     for source, item in sorted(found, key=lambda pair: SOURCES.index(pair[0])):
@@ -146,18 +210,22 @@ def merge_records(
         counts.append({key: video.pop(key) for key in ("source", "views_raw", "views_k", "views_exact")})
         record |= {key: value for key, value in video.items() if value not in (None, "", []) and key not in record}
     counts = sorted((c for c in counts if c["views_raw"] is not None), key=lambda c: not c["views_exact"])
-    if not counts: raise PageError("no_views")
+    if not counts:
+        raise PageError("no_views")
     return record | counts[0] | {"url": video_url(site, record.get("author", ""), record["id"])}
 
 # %% ../nbs/00_scrape.ipynb #504beb30
 @patch
-def listed(self: Scraper, id: str) -> tuple[str, Item, str] | None: # (source, item, time), or None
+def listed(self: Scraper, id: str) -> tuple[str, Item, str] | None:  # (source, item, time), or None
     "What the listing said of a video, from the raw JSON that was kept."
     for place in self.listings_of(id):
-        for path in sorted((self.corpus.path/"raw"/"tags").glob(f"{_raw_name(place['hashtag'])}-{place['page']:03}-*.json.gz")):
+        for path in sorted(
+            (self.corpus.path / "raw" / "tags").glob(f"{_raw_name(place['hashtag'])}-{place['page']:03}-*.json.gz")
+        ):
             raw = read_raw(path)
             entry = next((e for e in raw["entries"] if str(e["id"]) == id), None)
-            if entry: return raw["source"], read_item(entry) if raw["source"] == "item_list" else tile_item(entry), raw["at"]
+            if entry:
+                return raw["source"], read_item(entry) if raw["source"] == "item_list" else tile_item(entry), raw["at"]
     return None
 
 # %% ../nbs/00_scrape.ipynb #e95d7393
@@ -166,10 +234,16 @@ def collect(self: Scraper, id: str) -> None:
     "Take one sampled video through meta and media to verified, or to failed."
     try:
         listed = self.listed(id)
-        if listed and listed[1].imagePost: raise PageError("slideshow")
-        if self.recover(id): return
-        self.visit(video_url(self.base_url, listed[1].author.uniqueId if listed else "", id), lambda: self.save_video(id, listed))
-    except PageError as error: return self.failed(error, id=id, state=f"failed:{error.code}")
+        if listed and listed[1].imagePost:
+            raise PageError("slideshow")
+        if self.recover(id):
+            return
+        self.visit(
+            video_url(self.base_url, listed[1].author.uniqueId if listed else "", id),
+            lambda: self.save_video(id, listed),
+        )
+    except PageError as error:
+        return self.failed(error, id=id, state=f"failed:{error.code}")
     self.record_success()
 
 # %% ../nbs/00_scrape.ipynb #6f38eecd
@@ -177,14 +251,18 @@ def collect(self: Scraper, id: str) -> None:
 def save_video(self: Scraper, id: str, listed: tuple | None) -> None:
     "Read the video page that the browser is on: first the facts, then the file."
     known = [listed[:2]] if listed else []
-    try: item, source, found = read_video_page(self.browser.html(), self.browser.url(), id)
+    try:
+        item, source, found = read_video_page(self.browser.html(), self.browser.url(), id)
     except PageError as error:
-        if error.code != "no_data" or not known or not media_urls(known[0][1]): raise
+        if error.code != "no_data" or not known or not media_urls(known[0][1]):
+            raise
         item, source, found = known[0][1], known[0][0], {}
     if self.corpus.videos[id]["state"] == "sampled":
-        record = merge_records(known + [(source, item)], self.base_url)
+        record = merge_records([*known, (source, item)], self.base_url)
         self.raw(f"{id}.json.gz", url=self.browser.url(), listed=listed[1].model_dump() if listed else None, page=found)
-        self.corpus.add(**record, state="meta", collected_at=listed[2] if listed and record["source"] == listed[0] else utc_now())
+        self.corpus.add(
+            **record, state="meta", collected_at=listed[2] if listed and record["source"] == listed[0] else utc_now()
+        )
     self.save_media(id, item)
 
 # %% ../nbs/00_scrape.ipynb #85fec404
@@ -193,38 +271,51 @@ def save_media(self: Scraper, id: str, item: Item) -> None:
     "Download the file of an item from the first of its URLs that is not refused, and verify it."
     refusal = PageError("no_media", "the page names no file")
     for url in media_urls(item):
-        try: fetch_media(url, self.media_path(id), self.browser.headers(url), self.base_url, self.config)
+        try:
+            fetch_media(url, self.media_path(id), self.browser.headers(url), self.base_url, self.config)
         except PageError as error:
-            if error.code not in ("403", "404", "410", "not_video"): raise
+            if error.code not in ("403", "404", "410", "not_video"):
+                raise
             refusal = error
-        else: return self.verify(id, watermark=url == item.video.downloadAddr)
+        else:
+            return self.verify(id, watermark=url == item.video.downloadAddr)
     raise refusal
 
 # %% ../nbs/00_scrape.ipynb #94969afb
 @patch
 def media_path(self: Scraper, id: str) -> Path:
     "Where the file of a video is."
-    return self.corpus.path/"videos"/f"{safe_id(id)}.mp4"
+    return self.corpus.path / "videos" / f"{safe_id(id)}.mp4"
 
 # %% ../nbs/00_scrape.ipynb #d37f183e
 @patch
 def verify(self: Scraper, id: str, watermark: bool = False) -> None:
     "Record the file of a video and verify it; a file that is no good is removed."
     path, video = self.media_path(id), self.corpus.videos[id]
-    try: facts = verify_media(path, video.get("duration"))
+    try:
+        facts = verify_media(path, video.get("duration"))
     except PageError:
         path.unlink()
         raise
-    with open(path, "rb") as file: digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if video.get("sha256") != digest: # not the file that was recorded before a kill
-        self.corpus.add(id=id, state="media", path=f"videos/{path.name}", bytes=path.stat().st_size, sha256=digest, **{"watermark": True} if watermark else {})
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if video.get("sha256") != digest:  # not the file that was recorded before a kill
+        self.corpus.add(
+            id=id,
+            state="media",
+            path=f"videos/{path.name}",
+            bytes=path.stat().st_size,
+            sha256=digest,
+            **{"watermark": True} if watermark else {},
+        )
     self.corpus.add(id=id, state="verified", **facts)
 
 # %% ../nbs/00_scrape.ipynb #97047deb
 @patch
 def recover(self: Scraper, id: str) -> bool:
     "Whether the file of a video is already there, from a run that was killed; it is verified now."
-    if self.corpus.videos[id]["state"] not in ("meta", "media") or not self.media_path(id).exists(): return False
+    if self.corpus.videos[id]["state"] not in ("meta", "media") or not self.media_path(id).exists():
+        return False
     with suppress(PageError):
         self.verify(id)
         return True
@@ -232,16 +323,21 @@ def recover(self: Scraper, id: str) -> bool:
 
 # %% ../nbs/00_scrape.ipynb #80e5df06
 def plan(
-    topics: str | Path | dict = "all", # see `read_topics`
-    n: int = 1100, # videos
+    topics: str | Path | dict = "all",  # see `read_topics`
+    n: int = 1100,  # videos
     config: ScrapeConfig = ScrapeConfig(),
-) -> pd.DataFrame: # columns: hashtags, quota, listing pages, minutes
+) -> pd.DataFrame:  # columns: hashtags, quota, listing pages, minutes
     "What a run would do, without doing it; the pages and the time are upper bounds without downloads."
     topics = read_topics(topics)
     rows = {}
     for topic, quota in quotas(topics, n).items():
-        pages = len(topics[topic])*-(-config.per_tag // 30)
-        rows[topic] = {"hashtags": ", ".join(topics[topic]), "quota": quota, "listing pages": pages, "minutes": round((pages + quota)*(config.delay + 2)/60)}
+        pages = len(topics[topic]) * -(-config.per_tag // 30)
+        rows[topic] = {
+            "hashtags": ", ".join(topics[topic]),
+            "quota": quota,
+            "listing pages": pages,
+            "minutes": round((pages + quota) * (config.delay + 2) / 60),
+        }
     return pd.DataFrame(rows).T.rename_axis("topic")
 
 # %% ../nbs/00_scrape.ipynb #7a20112e
@@ -251,35 +347,52 @@ def run(self: Scraper, topics: dict[str, list[str]], quota: dict[str, int]) -> N
     done = {(event["topic"], event["hashtag"]) for event in self.corpus.run_events("listed")}
     for topic, tags in topics.items():
         for hashtag in tags:
-            if (topic, hashtag) not in done: self.list_tag(topic, hashtag)
+            if (topic, hashtag) not in done:
+                self.list_tag(topic, hashtag)
     self.flush_failures(bool(self.corpus.videos))
     self.draw(quota)
-    for topic, n in quota.items(): self.collect_topic(topic, n)
+    for topic, n in quota.items():
+        self.collect_topic(topic, n)
     self.flush_failures(any(video["state"] == "verified" for video in self.corpus.videos.values()))
-    for part in (self.corpus.path/"videos").glob("*.part"): part.unlink()
+    for part in (self.corpus.path / "videos").glob("*.part"):
+        part.unlink()
 
 # %% ../nbs/00_scrape.ipynb #31596ee4
 def scrape(
-    out: str | Path, # the corpus folder; a rerun goes on where the last run was
-    topics: str | Path | dict = "all", # `all`, names, a CSV file with the columns topic and hashtag, or {topic: [hashtag]}
-    n: int = 1100, # videos
-    seed: int = 42, # of the draw
-    base_url: str = SITE, # the site, or a replica of it
-    headed: bool = False, # show the browser, and wait for the person at a wall
-    config: ScrapeConfig = ScrapeConfig(), # manners
-    quiet: bool = False, # no live lines
-    browser: Browser | None = None, # use this one
+    out: str | Path,  # the corpus folder; a rerun goes on where the last run was
+    topics: str
+    | Path
+    | dict = "all",  # `all`, names, a CSV file with the columns topic and hashtag, or {topic: [hashtag]}
+    n: int = 1100,  # videos
+    seed: int = 42,  # of the draw
+    base_url: str = SITE,  # the site, or a replica of it
+    headed: bool = False,  # show the browser, and wait for the person at a wall
+    config: ScrapeConfig = ScrapeConfig(),  # manners
+    quiet: bool = False,  # no live lines
+    browser: Browser | None = None,  # use this one
 ) -> ScrapeResult:
     "Collect `n` public videos into the corpus folder `out`."
     out, topics, base_url = Path(out), read_topics(topics), checked_site(base_url)
-    quota, design = quotas(topics, n), {"topics": topics, "n": n, "seed": seed, "base_url": base_url, "per_tag": config.per_tag}
+    quota, design = (
+        quotas(topics, n),
+        {"topics": topics, "n": n, "seed": seed, "base_url": base_url, "per_tag": config.per_tag},
+    )
     with locked(out):
         corpus, stopped = Manifest(out), None
         corpus.same_design(**design)
         with browser_for(out, base_url, headed, config, browser) as browser, Progress(quota, quiet) as progress:
-            corpus.add(event="run", **design, version=__version__, browser=browser.version, python=platform.python_version(), config=asdict(config))
-            try: Scraper(corpus, browser, config, base_url, headed, seed, progress).run(topics, quota)
-            except Stopped as error: corpus.add(event="stopped", reason=(stopped := str(error)))
+            corpus.add(
+                event="run",
+                **design,
+                version=__version__,
+                browser=browser.version,
+                python=platform.python_version(),
+                config=asdict(config),
+            )
+            try:
+                Scraper(corpus, browser, config, base_url, headed, seed, progress).run(topics, quota)
+            except Stopped as error:
+                corpus.add(event="stopped", reason=(stopped := str(error)))
     there = Counter(video["topic"] for video in corpus.videos.values() if video["state"] == "verified")
-    picture = save_figure(views_figure(corpus), out/"views_by_topic.png") if there else None
+    picture = save_figure(views_figure(corpus), out / "views_by_topic.png") if there else None
     return ScrapeResult(summary(corpus), picture, stopped, sum(max(0, q - there[topic]) for topic, q in quota.items()))

@@ -14,35 +14,40 @@ import numpy as np
 
 from .lib.core import UserError
 from .lib.decoding import DecodeInfo, sampled_frames
-from .lib.store import feature_path, is_cached, load_stage, save_features, config_hash
+from .lib.store import config_hash, feature_path, is_cached, load_stage, save_features
 
 # %% ../nbs/02_visual.ipynb #71fc9ac9
 @dataclass(frozen=True)
 class VisualConfig:
     "How a video becomes a clip of kept frames."
-    frame_skip: int = 200 # keep one frame in this many: frames 0, frame_skip, 2·frame_skip, …
-    width: int = 576 # pixels of the letterbox
-    height: int = 1024 # pixels of the letterbox
-    shrink: int = 8 # by how much the letterbox is shrunk
-    kernel: str = "area" # area, or bilinear as in the paper's code
+
+    frame_skip: int = 200  # keep one frame in this many: frames 0, frame_skip, 2·frame_skip, …
+    width: int = 576  # pixels of the letterbox
+    height: int = 1024  # pixels of the letterbox
+    shrink: int = 8  # by how much the letterbox is shrunk
+    kernel: str = "area"  # area, or bilinear as in the paper's code
 
     def __post_init__(self):
-        if self.frame_skip < 1 or self.shrink < 1: raise UserError("frame_skip and shrink are whole numbers from 1 on")
-        if self.kernel not in ("area", "bilinear"): raise UserError(f"no kernel {self.kernel!r}: choose area or bilinear")
+        if self.frame_skip < 1 or self.shrink < 1:
+            raise UserError("frame_skip and shrink are whole numbers from 1 on")
+        if self.kernel not in ("area", "bilinear"):
+            raise UserError(f"no kernel {self.kernel!r}: choose area or bilinear")
 
     @property
     def size(self) -> tuple[int, int]:
         "Height and width of a kept frame in pixels."
         return self.height // self.shrink, self.width // self.shrink
 
+
 VISUAL_PRESETS = {"paper": VisualConfig(kernel="bilinear"), "compact": VisualConfig()}
 
 # %% ../nbs/02_visual.ipynb #53a2ec13
 def to_rgb(
-    frame, # a PyAV frame
-) -> np.ndarray: # (H, W, 3), uint8
+    frame,  # a PyAV frame
+) -> np.ndarray:  # (H, W, 3), uint8
     "The pixels of a frame, turned upright."
     return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)
+
 
 def _fit(height: int, width: int, box: tuple[int, int]) -> tuple[slice, slice]:
     "Rows and columns that a picture takes up, centred in a box of (height, width), with its aspect kept."
@@ -55,13 +60,23 @@ def _fit(height: int, width: int, box: tuple[int, int]) -> tuple[slice, slice]:
 def _area(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
     "Average over the area that each new pixel covers."
     from PIL import Image
+
     return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize((columns, rows), Image.Resampling.BOX))
+
 
 def _bilinear(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
     "Interpolate between the four nearest pixels, without smoothing first."
     import torch
+
     tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
-    return torch.nn.functional.interpolate(tensor, (rows, columns), mode="bilinear")[0].permute(1, 2, 0).round().byte().numpy()
+    return (
+        torch.nn.functional.interpolate(tensor, (rows, columns), mode="bilinear")[0]
+        .permute(1, 2, 0)
+        .round()
+        .byte()
+        .numpy()
+    )
+
 
 def _place(image: np.ndarray, box: tuple[int, int], resize) -> np.ndarray:
     "The picture, resized to fit into a black box."
@@ -70,19 +85,21 @@ def _place(image: np.ndarray, box: tuple[int, int], resize) -> np.ndarray:
     canvas[rows, columns] = resize(image, rows.stop - rows.start, columns.stop - columns.start)
     return canvas
 
+
 def shrink_frame(
-    image: np.ndarray, # (H, W, 3), uint8
+    image: np.ndarray,  # (H, W, 3), uint8
     config: VisualConfig = VisualConfig(),
-) -> np.ndarray: # (128, 72, 3) for the default sizes, uint8
+) -> np.ndarray:  # (128, 72, 3) for the default sizes, uint8
     "Letterbox a picture and shrink it."
-    if config.kernel == "area": return _place(image, config.size, _area)
+    if config.kernel == "area":
+        return _place(image, config.size, _area)
     return _bilinear(_place(image, (config.height, config.width), _bilinear), *config.size)
 
 # %% ../nbs/02_visual.ipynb #8e67a33a
 def read_clip(
-    path: str | Path, # a video file
+    path: str | Path,  # a video file
     config: VisualConfig = VisualConfig(),
-) -> tuple[np.ndarray, DecodeInfo]: # (3, F, 128, 72) uint8, and what was info
+) -> tuple[np.ndarray, DecodeInfo]:  # (3, F, 128, 72) uint8, and what was info
     "The kept frames of a video, letterboxed and shrunk."
     info = DecodeInfo()
     frames = [shrink_frame(to_rgb(frame), config) for frame in sampled_frames(path, config.frame_skip, info)]
@@ -90,38 +107,42 @@ def read_clip(
 
 # %% ../nbs/02_visual.ipynb #e031648d
 def extract_visual(
-    corpus: str | Path, # the corpus folder
+    corpus: str | Path,  # the corpus folder
     id: str,
-    path: Path, # the video
+    path: Path,  # the video
     config: VisualConfig = VisualConfig(),
-) -> bool: # whether there was anything to do
+) -> bool:  # whether there was anything to do
     "Store the clip of a video, unless it is there for the same settings and file."
     target, key = feature_path(corpus, "visual", id), config_hash(config, path)
-    if is_cached(target, key): return False
+    if is_cached(target, key):
+        return False
     clip, info = read_clip(path, config)
     save_features(target, {"clip": clip}, key, asdict(info))
     return True
 
-def load_clip(corpus: str | Path, id: str) -> np.ndarray: # (3, F, 128, 72), uint8
+
+def load_clip(corpus: str | Path, id: str) -> np.ndarray:  # (3, F, 128, 72), uint8
     "The stored clip of a video; `UserError` if it was not extracted."
     return load_stage(corpus, "visual", id)["clip"]
 
 # %% ../nbs/02_visual.ipynb #f05ddf40
-def fix_depth(clip: np.ndarray, depth: int) -> np.ndarray: # (3, depth, H, W)
+def fix_depth(clip: np.ndarray, depth: int) -> np.ndarray:  # (3, depth, H, W)
     "Pad a clip with black frames, or cut it, to `depth` frames."
     missing = max(0, depth - clip.shape[1])
     return np.pad(clip[:, :depth], ((0, 0), (0, missing), (0, 0), (0, 0)))
 
-def pool_depth(clip: np.ndarray, depth: int) -> np.ndarray: # (3, depth, H, W), float32
+
+def pool_depth(clip: np.ndarray, depth: int) -> np.ndarray:  # (3, depth, H, W), float32
     "Average a clip over time to `depth` frames; shorter clips repeat theirs."
     import torch
-    channels, _, height, width = clip.shape
+
+    _channels, _, height, width = clip.shape
     return torch.nn.functional.adaptive_avg_pool3d(torch.from_numpy(clip).float(), (depth, height, width)).numpy()
 
 # %% ../nbs/02_visual.ipynb #e068120f
 def to_pixels(
-    clips, # uint8 tensor
-    normalise: bool = False, # 0 to 1 instead of 0 to 255
+    clips,  # uint8 tensor
+    normalise: bool = False,  # 0 to 1 instead of 0 to 255
 ):
     "Stored bytes as float32 pixels."
     return clips.float() / 255 if normalise else clips.float()

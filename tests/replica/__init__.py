@@ -4,4 +4,5 @@
 
 `chaos` says how many times a trouble strikes (FOREVER: always), `fates` what is wrong with single videos.
 """
+
 from .site import FOREVER, Replica

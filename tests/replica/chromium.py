@@ -1,4 +1,5 @@
 "What the browser tests share: one Chromium, and one way to run the scraper against a replica."
+
 import os
 import shutil
 import subprocess
@@ -18,7 +19,8 @@ FAST = ScrapeConfig(delay=0, backoff=0.02, retries=2, scroll_wait=1, page_timeou
 
 def need(names: tuple[str, ...], package: str) -> None:
     "Skip the test where no program of these `names` is on the path; in CI it fails."
-    if not any(map(shutil.which, names)): (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no {names[0]}: apt install {package}")
+    if not any(map(shutil.which, names)):
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no {names[0]}: apt install {package}")
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +38,14 @@ def display(browser):
     "The name of an X display of its own, on which windows are shown to nobody."
     need(("Xvfb",), "xvfb")
     told, tell = os.pipe()
-    server = subprocess.Popen(["Xvfb", "-displayfd", str(tell), "-screen", "0", "1280x1600x24", "-nolisten", "tcp"], pass_fds=[tell], stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(tell), "-screen", "0", "1280x1600x24", "-nolisten", "tcp"],
+        pass_fds=[tell],
+        stderr=subprocess.DEVNULL,
+    )
     os.close(tell)
-    with open(told) as file: number = file.readline().strip()
+    with open(told) as file:
+        number = file.readline().strip()
     yield f":{number}"
     server.terminate()
     server.wait()
@@ -49,8 +56,12 @@ def collect(browser, out, site: Replica, n=3, topics=None, config=FAST, **kwargs
     browser.base_url = site.url
     browser.driver.get("about:blank")
     browser.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
-    with patch("tiktok_mm.scrape.views_figure"), patch("tiktok_mm.scrape.save_figure"): result = scrape(out, topics or site.topics, n=n, base_url=site.url, config=config, quiet=True, browser=browser, **kwargs)
+    with patch("tiktok_mm.scrape.views_figure"), patch("tiktok_mm.scrape.save_figure"):
+        result = scrape(
+            out, topics or site.topics, n=n, base_url=site.url, config=config, quiet=True, browser=browser, **kwargs
+        )
     return result, Manifest(out)
 
 
-def states(corpus: Manifest) -> dict[str, str]: return {id: video["state"] for id, video in corpus.videos.items()}
+def states(corpus: Manifest) -> dict[str, str]:
+    return {id: video["state"] for id, video in corpus.videos.items()}

@@ -1,4 +1,5 @@
 "The videos of the replica: drawn, spoken and encoded as those of the synthetic corpus, another one for every id, made when first asked for."
+
 import io
 from dataclasses import replace
 from functools import cache
@@ -20,7 +21,7 @@ def clip_plan(id: str) -> VideoPlan:
 def make_clip(id: str) -> bytes:
     "The mp4 of `id`."
     with TemporaryDirectory() as folder:
-        write_video(clip_plan(id), path := Path(folder)/"clip.mp4")
+        write_video(clip_plan(id), path := Path(folder) / "clip.mp4")
         return path.read_bytes()
 
 
@@ -28,11 +29,12 @@ def make_clip(id: str) -> bytes:
 def make_sound(id: str) -> bytes:
     "The mp4 of `id` without its picture."
     with TemporaryDirectory() as folder:
-        write_video(replace(clip_plan(id), sound=True), path := Path(folder)/"clip.mp4")
+        write_video(replace(clip_plan(id), sound=True), path := Path(folder) / "clip.mp4")
         with av.open(str(path)) as whole, av.open(buffer := io.BytesIO(), "w", format="mp4") as out:
             stream = out.add_stream_from_template(whole.streams.audio[0])
             for packet in whole.demux(audio=0):
-                if packet.dts is None: continue
+                if packet.dts is None:
+                    continue
                 packet.stream = stream
                 out.mux(packet)
         return buffer.getvalue()

@@ -1,4 +1,5 @@
 "The pages of the replica, as the site's public pages are known to be."
+
 import json
 from html import escape
 
@@ -22,41 +23,69 @@ REMOVED = "<main><p>Video currently unavailable</p></main>"
 
 def page(body: str, json_scripts: dict | None = None) -> str:
     "A page with embedded JSON; a translation of every notice is part of every page, as on the site."
-    scripts = "".join(f'<script id="{id}" type="application/json" aria-hidden="true">{json.dumps(data)}</script>' for id, data in (json_scripts or {}).items())
+    scripts = "".join(
+        f'<script id="{id}" type="application/json" aria-hidden="true">{json.dumps(data)}</script>'
+        for id, data in (json_scripts or {}).items()
+    )
     return f"<!doctype html><html><head><meta charset=utf-8><title>TikTok</title></head><body>{body}{scripts}</body></html>"
 
 
 def universal(**scopes) -> dict:
     "The rehydration JSON of today's pages."
-    return {"__UNIVERSAL_DATA_FOR_REHYDRATION__": {"__DEFAULT_SCOPE__": {"webapp.app-context": {}, "webapp.i18n-translation": {"e": "Something went wrong"}, **scopes}}}
+    return {
+        "__UNIVERSAL_DATA_FOR_REHYDRATION__": {
+            "__DEFAULT_SCOPE__": {
+                "webapp.app-context": {},
+                "webapp.i18n-translation": {"e": "Something went wrong"},
+                **scopes,
+            }
+        }
+    }
 
 
 def tile(video: dict, layout: str) -> str:
     "One tile of a tag page; only the older layout shows views."
     user, id = video["author"]["uniqueId"], video["id"]
-    views = f'<strong data-e2e="video-views" class="video-count x1">{short(video["stats"]["playCount"])}</strong>' if layout == "old" else ""
-    return (f'<div style="height:600px"><div data-e2e="challenge-item" role="button"><a href="/@{user}/video/{id}"><img alt="{escape(video["desc"])}">{views}</a></div>'
-            f'<div data-e2e="challenge-item-desc"><a data-e2e="challenge-item-avatar" href="/@{user}"></a><p data-e2e="challenge-item-username">{user}</p></div></div>')
+    views = (
+        f'<strong data-e2e="video-views" class="video-count x1">{short(video["stats"]["playCount"])}</strong>'
+        if layout == "old"
+        else ""
+    )
+    return (
+        f'<div style="height:600px"><div data-e2e="challenge-item" role="button"><a href="/@{user}/video/{id}"><img alt="{escape(video["desc"])}">{views}</a></div>'
+        f'<div data-e2e="challenge-item-desc"><a data-e2e="challenge-item-avatar" href="/@{user}"></a><p data-e2e="challenge-item-username">{user}</p></div></div>'
+    )
 
 
 def explore_tiles(videos: list[dict]) -> str:
     "Tiles as the explore page shows them: marked like views, but what they count are likes."
-    return '<div data-e2e="explore-item-list">' + "".join(
-        f'<div><div data-e2e="explore-item" role="button"><a href="/@{v["author"]["uniqueId"]}/video/{v["id"]}"><img alt="{escape(v["desc"])}">'
-        f'<strong data-e2e="video-views" class="video-count x1">{short(v["stats"]["diggCount"])}</strong></a></div>'
-        f'<div data-e2e="explore-item-desc"><p data-e2e="explore-item-username">{v["author"]["uniqueId"]}</p></div></div>' for v in videos) + "</div>"
+    return (
+        '<div data-e2e="explore-item-list">'
+        + "".join(
+            f'<div><div data-e2e="explore-item" role="button"><a href="/@{v["author"]["uniqueId"]}/video/{v["id"]}"><img alt="{escape(v["desc"])}">'
+            f'<strong data-e2e="video-views" class="video-count x1">{short(v["stats"]["diggCount"])}</strong></a></div>'
+            f'<div data-e2e="explore-item-desc"><p data-e2e="explore-item-username">{v["author"]["uniqueId"]}</p></div></div>'
+            for v in videos
+        )
+        + "</div>"
+    )
 
 
 def short(count: int) -> str:
     "A count as the site writes it."
     for size, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
-        if count >= 10*size or count >= size >= 1e6: return f"{count/size:.1f}".removesuffix(".0") + suffix
+        if count >= 10 * size or count >= size >= 1e6:
+            return f"{count / size:.1f}".removesuffix(".0") + suffix
     return str(count)
 
 
 def tag_page(tag: str, videos: list[dict], layout: str, variant: str, page_size: int, extra: str) -> str:
     "A tag page: its script asks for the tiles; the server-rendered variant carries the first of them."
-    posts = '<h2 data-e2e="challenge-vvcount" title="posts">1.1M posts</h2>' if layout == "new" else '<h2 data-e2e="challenge-vvcount" title="views">21.1M views</h2>'
+    posts = (
+        '<h2 data-e2e="challenge-vvcount" title="posts">1.1M posts</h2>'
+        if layout == "new"
+        else '<h2 data-e2e="challenge-vvcount" title="views">21.1M views</h2>'
+    )
     inlined = "".join(tile(v, layout) for v in videos[:page_size]) if variant == "ssr" else ""
     start = "" if variant == "ssr" else f"fetch('/api/challenge/detail/?challengeName={tag}').then(() => load());"
     script = f"""<script>
@@ -82,17 +111,29 @@ addEventListener('scroll', () => innerHeight + scrollY >= document.body.scrollHe
 
 def challenge(tag: str) -> dict:
     "What the site says of a hashtag as a whole."
-    return {"statusCode": 0, "challengeInfo": {"challenge": {"id": f"9{len(tag)}", "title": tag}, "stats": {"videoCount": 1100000, "viewCount": 21100000}}}
+    return {
+        "statusCode": 0,
+        "challengeInfo": {
+            "challenge": {"id": f"9{len(tag)}", "title": tag},
+            "stats": {"videoCount": 1100000, "viewCount": 21100000},
+        },
+    }
 
 
 def video_page(item: dict, status: int, generation: str, extra: str) -> str:
     "A video page with its JSON in one of three generations, or with none."
     user, id, address = item["author"]["uniqueId"], item["id"], item["video"]["playAddr"]
     sources = f'<source src="{address}"><source src="/aweme/v1/play/?id={id}">'
-    body = (f'<div id="xgwrapper-2-{id}"><video preload="none">{sources}</video></div><span data-e2e="browse-username">{user}</span>'
-            f'<div data-e2e="browse-video-desc">{escape(item["desc"])}</div><strong data-e2e="browse-like-count">45.1K</strong><strong data-e2e="undefined-count">9</strong>')
+    body = (
+        f'<div id="xgwrapper-2-{id}"><video preload="none">{sources}</video></div><span data-e2e="browse-username">{user}</span>'
+        f'<div data-e2e="browse-video-desc">{escape(item["desc"])}</div><strong data-e2e="browse-like-count">45.1K</strong><strong data-e2e="undefined-count">9</strong>'
+    )
     detail = {"statusCode": status, "statusMsg": ""} | ({"itemInfo": {"itemStruct": item}} if not status else {})
     old = {k: v for k, v in item.items() if k != "statsV2"} | {"author": user}
-    scripts = {"universal": universal(**{"webapp.video-detail": detail}), "sigi": {"SIGI_STATE": {"ItemModule": {id: old}}},
-               "next": {"__NEXT_DATA__": {"props": {"pageProps": detail}}}, "none": {}}[generation]
+    scripts = {
+        "universal": universal(**{"webapp.video-detail": detail}),
+        "sigi": {"SIGI_STATE": {"ItemModule": {id: old}}},
+        "next": {"__NEXT_DATA__": {"props": {"pageProps": detail}}},
+        "none": {},
+    }[generation]
     return page((body if not status else "<main>Video currently unavailable</main>") + extra, scripts)

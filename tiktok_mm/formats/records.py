@@ -20,18 +20,31 @@ from ..lib.store import fold_events, read_jsonl
 # %% ../../nbs/formats/records.ipynb #b2afd942
 STAGE_FILES = {"transcripts.jsonl", "failures.jsonl", "frame.jsonl", "run.json", "oracle.json", "split.json"}
 
+
 def find_metadata(
-    corpus: str | Path, # a folder with videos and a metadata file, or that file itself
-) -> tuple[Path, Path]: # (folder of the corpus, metadata file)
+    corpus: str | Path,  # a folder with videos and a metadata file, or that file itself
+) -> tuple[Path, Path]:  # (folder of the corpus, metadata file)
     "The one metadata file of a corpus; `UserError` if there is none or more than one."
     corpus = Path(corpus)
-    if corpus.is_file(): return corpus.parent, corpus
-    if not corpus.is_dir(): raise UserError(f"{corpus} is not there: give a folder with videos and a CSV, JSON or JSONL file with an id and a view count")
-    found = sorted(p for p in corpus.iterdir() if p.suffix.lower() in _READERS and p.name not in STAGE_FILES and not p.name.startswith("."))
+    if corpus.is_file():
+        return corpus.parent, corpus
+    if not corpus.is_dir():
+        raise UserError(
+            f"{corpus} is not there: give a folder with videos and a CSV, JSON or JSONL file with an id and a view count"
+        )
+    found = sorted(
+        p
+        for p in corpus.iterdir()
+        if p.suffix.lower() in _READERS and p.name not in STAGE_FILES and not p.name.startswith(".")
+    )
     manifest = [p for p in found if p.name == "manifest.jsonl"]
-    if len(manifest or found) == 1: return corpus, (manifest or found)[0]
-    if not found: raise UserError(f"no CSV, JSON or JSONL file in {corpus}: add one with an id and a view count for each video")
-    raise UserError(f"{corpus} holds {len(found)} metadata files ({', '.join(p.name for p in found[:4])}): name the one to read")
+    if len(manifest or found) == 1:
+        return corpus, (manifest or found)[0]
+    if not found:
+        raise UserError(f"no CSV, JSON or JSONL file in {corpus}: add one with an id and a view count for each video")
+    raise UserError(
+        f"{corpus} holds {len(found)} metadata files ({', '.join(p.name for p in found[:4])}): name the one to read"
+    )
 
 # %% ../../nbs/formats/records.ipynb #adb5f3a3
 def _read_csv(path: Path) -> list[dict]:
@@ -41,15 +54,27 @@ def _read_csv(path: Path) -> list[dict]:
         delimiter = max(",;\t", key=sample.partition("\n")[0].count)
         return list(csv.DictReader(file, delimiter=delimiter))
 
+
 def _read_json(path: Path) -> list[dict]:
-    try: data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error: raise UserError(f"{path.name} is not JSON: {error}") from None
-    if isinstance(data, dict): data = next((data[k] for k in ("videos", "items", "itemList", "data") if isinstance(data.get(k), list)), data)
-    return [{"id": k, **v} if isinstance(v, dict) else {"id": k, "views": v} for k, v in data.items()] if isinstance(data, dict) else data
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise UserError(f"{path.name} is not JSON: {error}") from None
+    if isinstance(data, dict):
+        data = next((data[k] for k in ("videos", "items", "itemList", "data") if isinstance(data.get(k), list)), data)
+    return (
+        [{"id": k, **v} if isinstance(v, dict) else {"id": k, "views": v} for k, v in data.items()]
+        if isinstance(data, dict)
+        else data
+    )
+
 
 def _read_lines(path: Path) -> list[dict]:
     records = read_jsonl(path)
-    return [r for r in fold_events(records) if r.get("state") == "verified"] if path.name == "manifest.jsonl" else records
+    return (
+        [r for r in fold_events(records) if r.get("state") == "verified"] if path.name == "manifest.jsonl" else records
+    )
+
 
 _READERS = {".csv": _read_csv, ".tsv": _read_csv, ".json": _read_json, ".jsonl": _read_lines, ".ndjson": _read_lines}
 
@@ -58,16 +83,23 @@ def _flatten(record: dict, prefix: str = "") -> dict:
     "Nested dictionaries as dotted keys; lists stay as they are."
     flat = {}
     for key, value in record.items():
-        if isinstance(value, dict): flat |= _flatten(value, f"{prefix}{key}.")
-        else: flat[f"{prefix}{key}"] = value
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
     return flat
+
 
 def read_records(path: str | Path) -> list[dict]:
     "The records of a CSV, JSON or JSONL file as flat dictionaries; empty cells are left out."
-    try: records = _READERS[Path(path).suffix.lower()](Path(path))
-    except KeyError: raise UserError(f"{path} is not a CSV, JSON or JSONL file") from None
-    except (OSError, UnicodeDecodeError) as error: raise UserError(f"{path} cannot be read: {error}") from None
-    if not isinstance(records, list) or not all(isinstance(r, dict) for r in records): raise UserError(f"{path} is not a list of records")
+    try:
+        records = _READERS[Path(path).suffix.lower()](Path(path))
+    except KeyError:
+        raise UserError(f"{path} is not a CSV, JSON or JSONL file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
+        raise UserError(f"{path} is not a list of records")
     return [{k: v for k, v in _flatten(r).items() if v not in (None, "", [])} for r in records]
 
 # %% ../../nbs/formats/records.ipynb #a632b40e
@@ -89,72 +121,118 @@ FIELDS = {
 }
 _NAMES = {field: [name.lower() for name in names.split()] for field, names in FIELDS.items()}
 
+
 def pick(
-    record: dict, # a flat record
-    field: str, # a key of `FIELDS`
-) -> tuple[str, object]: # (name under which it was found, value); ("", None) if it is not there
+    record: dict,  # a flat record
+    field: str,  # a key of `FIELDS`
+) -> tuple[str, object]:  # (name under which it was found, value); ("", None) if it is not there
     "The value of `field` under the first of its usual names."
     lower = {k.lower(): (k, v) for k, v in record.items()}
     return next((lower[name] for name in _NAMES[field] if name in lower), ("", None))
 
 # %% ../../nbs/formats/records.ipynb #ca9674d5
 def read_views(
-    record: dict, # a flat record
-) -> dict: # views_k (thousands), views_raw (as written), views_exact
+    record: dict,  # a flat record
+) -> dict:  # views_k (thousands), views_raw (as written), views_exact
     "The view count of a record; `UserError` if it has none or if it is not a count."
     name, raw = pick(record, "views")
-    if raw is None: return _views_in_thousands(record)
+    if raw is None:
+        return _views_in_thousands(record)
     count, exact = parse_count(raw)
-    if name.lower().startswith("stats.") and count >= 10_000: exact = False
+    if name.lower().startswith("stats.") and count >= 10_000:
+        exact = False
     stated = record.get("views_exact", exact)
-    return {"views_k": count / 1000, "views_raw": str(raw), "views_exact": stated if isinstance(stated, bool) else str(stated).lower() == "true"}
+    return {
+        "views_k": count / 1000,
+        "views_raw": str(raw),
+        "views_exact": stated if isinstance(stated, bool) else str(stated).lower() == "true",
+    }
+
 
 def _views_in_thousands(record: dict) -> dict:
-    name, raw = pick(record, "views_k")
-    if raw is None: raise UserError(f"no view count; looked for {', '.join(FIELDS['views'].split()[1:4])}, views_k, … and found {', '.join(list(record)[:6])}")
-    try: value = float(raw)
-    except (TypeError, ValueError): value = -1.0
-    if not 0 <= value < float("inf"): raise UserError(f"{raw!r} is not a number of thousands of views")
-    return {"views_k": value, "views_raw": str(raw), "views_exact": bool(abs(value * 1000 - round(value * 1000)) < 1e-6)}
+    _name, raw = pick(record, "views_k")
+    if raw is None:
+        raise UserError(
+            f"no view count; looked for {', '.join(FIELDS['views'].split()[1:4])}, views_k, … and found {', '.join(list(record)[:6])}"
+        )
+    try:
+        value = float(raw)
+    except (TypeError, ValueError):
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise UserError(f"{raw!r} is not a number of thousands of views")
+    return {
+        "views_k": value,
+        "views_raw": str(raw),
+        "views_exact": bool(abs(value * 1000 - round(value * 1000)) < 1e-6),
+    }
 
 # %% ../../nbs/formats/records.ipynb #10b65c7b
-def to_time(value) -> pd.Timestamp: # UTC; NaT if it is no date
+def to_time(value) -> pd.Timestamp:  # UTC; NaT if it is no date
     "A date as TikTok (seconds since 1970), ISO text or a spreadsheet writes it."
     text = str(value).strip()
-    if re.fullmatch(r"\d{8,13}(\.0)?", text): return pd.to_datetime(int(float(text)), unit="ms" if len(text) >= 13 else "s", utc=True, errors="coerce")
+    if re.fullmatch(r"\d{8,13}(\.0)?", text):
+        return pd.to_datetime(int(float(text)), unit="ms" if len(text) >= 13 else "s", utc=True, errors="coerce")
     return pd.to_datetime(text, utc=True, errors="coerce")
+
 
 def to_list(value) -> list[str]:
     "Topics or hashtags as a list: from a list, a list of records, or one text with separators."
-    if isinstance(value, str): return [v for v in re.split(r"[\s,;|#]+", value) if v]
-    return [str(v if not isinstance(v, dict) else v.get("hashtagName") or v.get("title") or v.get("name") or "") for v in value or []]
+    if isinstance(value, str):
+        return [v for v in re.split(r"[\s,;|#]+", value) if v]
+    return [
+        str(v if not isinstance(v, dict) else v.get("hashtagName") or v.get("title") or v.get("name") or "")
+        for v in value or []
+    ]
 
 # %% ../../nbs/formats/records.ipynb #28654156
 VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi"}
 
+
 def list_videos(folder: str | Path) -> dict[str, Path]:
     "The video files of a folder and of its sub-folders by their names without suffix."
-    return {p.stem: p for p in sorted(Path(folder).rglob("*"), reverse=True) if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith(".")}
+    return {
+        p.stem: p
+        for p in sorted(Path(folder).rglob("*"), reverse=True)
+        if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith(".")
+    }
+
 
 def _locate(folder: Path, record: dict, videos: dict[str, Path], id: str) -> Path | None:
     "Where the video of a record is; None if it is not there."
     _, stated = pick(record, "path")
-    if stated is None: return videos.get(id)
+    if stated is None:
+        return videos.get(id)
     path = folder / str(stated)
-    if not path.resolve().is_relative_to(folder.resolve()): raise UserError(f"path {stated!r} leaves the corpus folder")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"path {stated!r} leaves the corpus folder")
     return path if path.is_file() else videos.get(id)
 
 # %% ../../nbs/formats/records.ipynb #50a4ad9f
 def to_row(record: dict, folder: Path, videos: dict[str, Path]) -> dict:
     "One record as a row of the table."
     name, id = pick(record, "id")
-    if not name: raise UserError(f"no id; looked for {', '.join(FIELDS['id'].split()[:3])}, … and found {', '.join(list(record)[:6]) or 'nothing'}")
-    if re.fullmatch(r"\d(\.\d+)?[eE]\+\d+", str(id)): raise UserError(f"id {id!r} was rounded by a spreadsheet: export ids as text")
+    if not name:
+        raise UserError(
+            f"no id; looked for {', '.join(FIELDS['id'].split()[:3])}, … and found {', '.join(list(record)[:6]) or 'nothing'}"
+        )
+    if re.fullmatch(r"\d(\.\d+)?[eE]\+\d+", str(id)):
+        raise UserError(f"id {id!r} was rounded by a spreadsheet: export ids as text")
     id = safe_id(id)
     row = {"id": id, "path": _locate(folder, record, videos, id), **read_views(record)}
     rest = {field: pick(record, field)[1] for field in list(FIELDS)[4:]}
     return row | {field: _CLEAN.get(field, str)(value) for field, value in rest.items() if value is not None}
 
-_number = lambda value: pd.to_numeric(str(value), errors="coerce")
-_CLEAN = {"topics": to_list, "hashtags": to_list, "posted_at": to_time, "collected_at": to_time, "duration": _number,
-          "followers": lambda value: parse_count(value)[0]}
+
+def _number(value):
+    return pd.to_numeric(str(value), errors="coerce")
+
+
+_CLEAN = {
+    "topics": to_list,
+    "hashtags": to_list,
+    "posted_at": to_time,
+    "collected_at": to_time,
+    "duration": _number,
+    "followers": lambda value: parse_count(value)[0],
+}

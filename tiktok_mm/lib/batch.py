@@ -21,102 +21,152 @@ from .core import UserError
 from .store import load_features
 
 # %% ../../nbs/lib/batch.ipynb #fda731f3
-N_COLOURS = 9 # of a place: mean, highest and lowest of red, green and blue
+N_COLOURS = 9  # of a place: mean, highest and lowest of red, green and blue
+
 
 class Batch(NamedTuple):
-    "Dataset side by side; a field that nobody asked for is None. B videos, F frames of the longest of them."
-    clips: Tensor | None = None     # (B, 3, F, 128, 72) uint8: the kept frames, padded with zeros
-    frame_mask: Tensor | None = None #  (B, F) bool: which of them are real; a row without any is a video that cannot be seen
-    embedding: Tensor | None = None # (B, C, h, w): the encoder's last hidden state
-    states: Tensor | None = None    # (B, F, C + N_COLOURS, gh, gw): the encoder's hidden states and the colours of the picture on a coarse grid
-    audio: Tensor | None = None     # (B, 7, W): Whisper's layers, averaged over the speech
-    speech: Tensor | None = None    # (B,) bool: whether there is any speech
-    words: Tensor | None = None     # (B, T, W): the vectors of the words that are word_mask, padded with zeros
-    word_mask: Tensor | None = None      # (B, T) bool: which of them are real
-    target: Tensor | None = None    # (B,): what is to be predicted
+    "Videos side by side; a field that nobody asked for is None. B videos, F frames of the longest of them."
+
+    clips: Tensor | None = None  # (B, 3, F, 128, 72) uint8: the kept frames, padded with zeros
+    frame_mask: Tensor | None = (
+        None  #  (B, F) bool: which of them are real; a row without any is a video that cannot be seen
+    )
+    embedding: Tensor | None = None  # (B, C, h, w): the encoder's last hidden state
+    states: Tensor | None = (
+        None  # (B, F, C + N_COLOURS, gh, gw): the encoder's hidden states and the colours of the picture on a coarse grid
+    )
+    audio: Tensor | None = None  # (B, 7, W): Whisper's layers, averaged over the speech
+    speech: Tensor | None = None  # (B,) bool: whether there is any speech
+    words: Tensor | None = None  # (B, T, W): the vectors of the words that are word_mask, padded with zeros
+    word_mask: Tensor | None = None  # (B, T) bool: which of them are real
+    target: Tensor | None = None  # (B,): what is to be predicted
 
 # %% ../../nbs/lib/batch.ipynb #b14445ff
 def pad_frames(
-    arrays: Sequence[np.ndarray], # one array a video, for instance clips (3, F, H, W); they differ in the length of `axis` only
-    axis: int = 1, # the axis of time
-) -> tuple: # tensors (B, …, F, …) and (B, F), True where a frame is real
-    "Dataset of different length as one batch, padded with zeros behind the last frame, and the mask of the real frames."
+    arrays: Sequence[
+        np.ndarray
+    ],  # one array a video, for instance clips (3, F, H, W); they differ in the length of `axis` only
+    axis: int = 1,  # the axis of time
+) -> tuple:  # tensors (B, …, F, …) and (B, F), True where a frame is real
+    "Videos of different length as one batch, padded with zeros behind the last frame, and the mask of the real frames."
     import torch
+
     depths = torch.tensor([array.shape[axis] for array in arrays])
-    shape = list(arrays[0].shape); shape[axis] = longest = max(1, int(depths.max()))
+    shape = list(arrays[0].shape)
+    shape[axis] = longest = max(1, int(depths.max()))
     padded = torch.zeros(len(arrays), *shape, dtype=torch.from_numpy(arrays[0][:0]).dtype)
-    for row, array in zip(padded, arrays): row.narrow(axis, 0, array.shape[axis]).copy_(torch.from_numpy(np.ascontiguousarray(array)))
+    for row, array in zip(padded, arrays):
+        row.narrow(axis, 0, array.shape[axis]).copy_(torch.from_numpy(np.ascontiguousarray(array)))
     return padded, torch.arange(longest)[None] < depths[:, None]
 
 # %% ../../nbs/lib/batch.ipynb #77d9faa2
 @dataclass(frozen=True)
 class Dataset:
     "What is known about N videos, in memory; fields that were not made yet are None."
-    ids: list[str]
-    clips: list[np.ndarray]                     # uint8 (3, F, 128, 72)
-    views_k: np.ndarray | None = None           # (N,) thousands of views
-    audio: np.ndarray | None = None             # (N, 7, W) float32
-    speech: np.ndarray | None = None            # (N,) bool
-    embedding: list[np.ndarray] | None = None   # (C, h, w) float16
-    states: list[np.ndarray] | None = None      # (F, C + N_COLOURS, gh, gw) float16
-    words: list[np.ndarray] | None = None       # (T, W) float32
-    target: np.ndarray | None = None            # (N,) what a model shall predict
 
-    def __len__(self) -> int: return len(self.ids)
+    ids: list[str]
+    clips: list[np.ndarray]  # uint8 (3, F, 128, 72)
+    views_k: np.ndarray | None = None  # (N,) thousands of views
+    audio: np.ndarray | None = None  # (N, 7, W) float32
+    speech: np.ndarray | None = None  # (N,) bool
+    embedding: list[np.ndarray] | None = None  # (C, h, w) float16
+    states: list[np.ndarray] | None = None  # (F, C + N_COLOURS, gh, gw) float16
+    words: list[np.ndarray] | None = None  # (T, W) float32
+    target: np.ndarray | None = None  # (N,) what a model shall predict
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 # %% ../../nbs/lib/batch.ipynb #2b74ba84
 @patch
-def subset(self: Dataset,
-    ids: Sequence[str], # those to keep, in this order
+def subset(
+    self: Dataset,
+    ids: Sequence[str],  # those to keep, in this order
 ) -> Dataset:
     "The same for some of the videos."
     place = {id: n for n, id in enumerate(self.ids)}
-    if missing := [id for id in ids if id not in place]: raise UserError(f"{len(missing)} videos have no features, {missing[0]!r} first: run `tiktok-mm extract`")
+    if missing := [id for id in ids if id not in place]:
+        raise UserError(f"{len(missing)} videos have no features, {missing[0]!r} first: run `tiktok-mm extract`")
     rows = [place[id] for id in ids]
-    pick = lambda value: value[rows] if isinstance(value, np.ndarray) else [value[row] for row in rows]
+
+    def pick(value):
+        return value[rows] if isinstance(value, np.ndarray) else [value[row] for row in rows]
+
     return Dataset(**{name: None if value is None else pick(value) for name, value in vars(self).items()})
 
 # %% ../../nbs/lib/batch.ipynb #d8b4ba2c
 @patch
-def batch(self: Dataset,
-    rows: Sequence[int], # which videos
-    reads: Sequence[str], # which fields of a batch are needed
+def batch(
+    self: Dataset,
+    rows: Sequence[int],  # which videos
+    reads: Sequence[str],  # which fields of a batch are needed
 ) -> Batch:
-    "Dataset side by side, padded and masked; only the fields that are read are made."
+    "Videos side by side, padded and masked; only the fields that are read are made."
     fields = {}
-    if "clips" in reads: fields["clips"], fields["frame_mask"] = pad_frames([self.clips[row] for row in rows], 1)
-    elif "frame_mask" in reads: fields["frame_mask"] = pad_frames([self.clips[row][:, :, :1, :1] for row in rows], 1)[1]
-    if "states" in reads: fields["states"] = pad_frames([self.states[row] for row in rows], 0)[0].float()
-    if "words" in reads: fields["words"], fields["word_mask"] = pad_frames([self.words[row] for row in rows], 0)
-    if "embedding" in reads: fields["embedding"] = torch.from_numpy(np.stack([self.embedding[row] for row in rows])).float()
-    for name in {"audio", "speech"} & set(reads): fields[name] = torch.from_numpy(getattr(self, name)[list(rows)])
-    if self.target is not None: fields["target"] = torch.from_numpy(self.target[list(rows)])
+    if "clips" in reads:
+        fields["clips"], fields["frame_mask"] = pad_frames([self.clips[row] for row in rows], 1)
+    elif "frame_mask" in reads:
+        fields["frame_mask"] = pad_frames([self.clips[row][:, :, :1, :1] for row in rows], 1)[1]
+    if "states" in reads:
+        fields["states"] = pad_frames([self.states[row] for row in rows], 0)[0].float()
+    if "words" in reads:
+        fields["words"], fields["word_mask"] = pad_frames([self.words[row] for row in rows], 0)
+    if "embedding" in reads:
+        fields["embedding"] = torch.from_numpy(np.stack([self.embedding[row] for row in rows])).float()
+    for name in {"audio", "speech"} & set(reads):
+        fields[name] = torch.from_numpy(getattr(self, name)[list(rows)])
+    if self.target is not None:
+        fields["target"] = torch.from_numpy(self.target[list(rows)])
     return Batch(**fields)
 
 # %% ../../nbs/lib/batch.ipynb #c0ffee03
 @patch
-def fingerprint(self: Dataset,
-    fields: Sequence[str], # which of the fields
-) -> str: # 16 hexadecimal digits
+def fingerprint(
+    self: Dataset,
+    fields: Sequence[str],  # which of the fields
+) -> str:  # 16 hexadecimal digits
     "A hash of the content of some fields, so that a run is trained anew when features or views change."
     digest = hashlib.sha256()
     for name in sorted(fields):
-        for array in getattr(self, name): digest.update(np.ascontiguousarray(array).tobytes())
+        for array in getattr(self, name):
+            digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
 
 # %% ../../nbs/lib/batch.ipynb #baa69e58
 def load_dataset(
     corpus: str | Path,
     ids: Sequence[str],
-    views_k: Sequence[float] | None = None, # thousands of views, one a video
+    views_k: Sequence[float] | None = None,  # thousands of views, one a video
 ) -> Dataset:
     "All features that a corpus has of these videos; a missing file is a missing modality."
-    read = lambda stage, id: load_features(path) if (path := Path(corpus)/"features"/stage/f"{id}.safetensors").exists() else {}
+
+    def read(stage, id):
+        return load_features(path) if (path := Path(corpus) / "features" / stage / f"{id}.safetensors").exists() else {}
+
     seen, heard, known = ([read(stage, id) for id in ids] for stage in ("visual", "audio", "autoencoder"))
-    if not any(seen) and not any(heard): raise UserError(f"{corpus} has no features yet: run `tiktok-mm extract {corpus}`")
-    fill = lambda rows, name, empty: [row.get(name, empty) for row in rows]
-    like = lambda rows, name, shape, dtype: next((np.zeros_like(row[name]) for row in rows if name in row), np.zeros(shape, dtype))
+    if not any(seen) and not any(heard):
+        raise UserError(f"{corpus} has no features yet: run `tiktok-mm extract {corpus}`")
+
+    def fill(rows, name, empty):
+        return [row.get(name, empty) for row in rows]
+
+    def like(rows, name, shape, dtype):
+        return next((np.zeros_like(row[name]) for row in rows if name in row), np.zeros(shape, dtype))
+
     audio = np.stack(fill(heard, "embedding", like(heard, "embedding", (7, 1), np.float32)))
-    fields = dict(audio=audio, speech=np.array([bool(row.get("speech", False)) for row in heard]), words=fill(heard, "words", np.zeros((0, audio.shape[2]), np.float32)))
-    if any(known): fields |= {"embedding": fill(known, "embedding", like(known, "embedding", (), np.float16)), "states": fill(known, "states", like(known, "states", (), np.float16)[:0])}
-    return Dataset(list(ids), fill(seen, "clip", np.zeros((3, 0, 128, 72), np.uint8)), None if views_k is None else np.asarray(views_k, float), **fields)
+    fields = dict(
+        audio=audio,
+        speech=np.array([bool(row.get("speech", False)) for row in heard]),
+        words=fill(heard, "words", np.zeros((0, audio.shape[2]), np.float32)),
+    )
+    if any(known):
+        fields |= {
+            "embedding": fill(known, "embedding", like(known, "embedding", (), np.float16)),
+            "states": fill(known, "states", like(known, "states", (), np.float16)[:0]),
+        }
+    return Dataset(
+        list(ids),
+        fill(seen, "clip", np.zeros((3, 0, 128, 72), np.uint8)),
+        None if views_k is None else np.asarray(views_k, float),
+        **fields,
+    )

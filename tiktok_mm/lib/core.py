@@ -16,12 +16,14 @@ class UserError(Exception):
 # %% ../../nbs/lib/core.ipynb #006cf0e5
 _ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.ASCII)
 
+
 def safe_id(
-    value, # anything; TikTok's ids are 19 digits
-) -> str: # the id, safe to use as a file name
+    value,  # anything; TikTok's ids are 19 digits
+) -> str:  # the id, safe to use as a file name
     "`value` as an id that can be a file name; `UserError` if it could leave its folder or name a hidden file."
     text = str(value).strip()
-    if len(text) <= 128 and _ID.fullmatch(text): return text
+    if len(text) <= 128 and _ID.fullmatch(text):
+        return text
     raise UserError(f"id {text[:60]!r} cannot be a file name: use letters, digits, '_', '-' and single dots")
 
 # %% ../../nbs/lib/core.ipynb #bfb6ab58
@@ -29,20 +31,23 @@ _SUFFIX = {"": 1, "K": 1e3, "M": 1e6, "B": 1e9, "万": 1e4, "萬": 1e4, "亿": 1
 _GROUPED = re.compile(r"\d{1,3}(?:([,.' \u2019])\d{3})(?:\1\d{3})*")
 _COUNT = re.compile(r"(\d+(?:[.,]\d+)?)\s*([KMB万萬亿億]?)", re.IGNORECASE)
 
+
 def parse_count(
-    raw, # `"21.1M"`, `"1,635"`, `"1.5万"`, 1635, 1635.0
-) -> tuple[float, bool]: # (count, whether it is exact)
+    raw,  # `"21.1M"`, `"1,635"`, `"1.5万"`, 1635, 1635.0
+) -> tuple[float, bool]:  # (count, whether it is exact)
     "A view count as a number of views, and whether it was written out in full; `UserError` for anything else."
     text = unicodedata.normalize("NFKC", str(raw)).strip()
     number, suffix = _split_count(text)
     value = float(number) * _SUFFIX[suffix.upper()] if number else -1.0
-    if value < 0 or not suffix and value != int(value): raise UserError(f"{str(raw)[:40]!r} is not a view count such as 1635, 42.5K or 21.1M")
+    if value < 0 or (not suffix and value != int(value)):
+        raise UserError(f"{str(raw)[:40]!r} is not a view count such as 1635, 42.5K or 21.1M")
     return float(round(value)), not suffix
 
 # %% ../../nbs/lib/core.ipynb #a6698b33
 def _split_count(text: str) -> tuple[str, str]:
     "`text` as (decimal number, suffix); an empty number if it is not a count."
     grouped = _GROUPED.fullmatch(text)
-    if grouped and not (grouped[1] == "." and text.count(".") == 1): return re.sub(r"\D", "", text), ""
+    if grouped and not (grouped[1] == "." and text.count(".") == 1):
+        return re.sub(r"\D", "", text), ""
     match = _COUNT.fullmatch(text)
     return (match[1].replace(",", "."), match[2]) if match else ("", "")

@@ -19,15 +19,17 @@ from .core import UserError
 @dataclass(frozen=True)
 class FrameIndex:
     "The packets of a video stream in the order of decoding."
-    pts: np.ndarray # time of presentation, in units of the stream's time base
-    key: np.ndarray # whether decoding can start here
-    shown: np.ndarray # whether the frame is presented
+
+    pts: np.ndarray  # time of presentation, in units of the stream's time base
+    key: np.ndarray  # whether decoding can start here
+    shown: np.ndarray  # whether the frame is presented
 
     @property
     def order(self) -> np.ndarray:
         "Positions of the shown packets in the order of presentation."
         shown = np.flatnonzero(self.shown)
         return shown[np.argsort(self.pts[shown], kind="stable")]
+
 
 class NotIndexable(Exception):
     "The packets of a file do not tell which frames it has: decode it sequentially."
@@ -36,41 +38,53 @@ class NotIndexable(Exception):
 # one packet, one frame: true of these containers and codecs (a VP8 packet may hold no frame, an MPEG-4 packet two)
 INDEXABLE = {"mov", "mp4", "matroska", "webm"}, {"h264", "hevc", "vp9", "av1"}
 
+
 def index_frames(
-    container, # an open PyAV container
+    container,  # an open PyAV container
 ) -> FrameIndex:
     "Read the packets of the first video stream; `NotIndexable` where they do not tell the frames."
     stream = container.streams.video[0]
-    if not INDEXABLE[0] & set(container.format.name.split(",")) or stream.codec_context.name.replace("libdav1d", "av1") not in INDEXABLE[1]: raise NotIndexable(stream.codec_context.name)
+    if (
+        not INDEXABLE[0] & set(container.format.name.split(","))
+        or stream.codec_context.name.replace("libdav1d", "av1") not in INDEXABLE[1]
+    ):
+        raise NotIndexable(stream.codec_context.name)
     rows = [(p.pts, p.is_keyframe, not p.is_discard) for p in container.demux(stream) if p.size and not p.is_corrupt]
-    if not rows or any(pts is None for pts, _, _ in rows): raise NotIndexable("packets without a time")
+    if not rows or any(pts is None for pts, _, _ in rows):
+        raise NotIndexable("packets without a time")
     index = FrameIndex(*(np.array(column) for column in zip(*rows)))
-    if len(np.unique(index.pts)) < len(index.pts) or not index.key[0]: raise NotIndexable("times that are not unique")
+    if len(np.unique(index.pts)) < len(index.pts) or not index.key[0]:
+        raise NotIndexable("times that are not unique")
     return index
 
 # %% ../../nbs/lib/decoding.ipynb #c4da7ac5
 @dataclass
 class DecodeInfo:
     "What decoding learned about a video on its way."
-    frames: int = 0 # how many frames it has
-    complete: bool = True # whether all frames that the file announces could be read
-    method: str = "sparse" # sparse, or sequential where the index does not help
+
+    frames: int = 0  # how many frames it has
+    complete: bool = True  # whether all frames that the file announces could be read
+    method: str = "sparse"  # sparse, or sequential where the index does not help
+
 
 def decode_sequential(
-    path: str | Path, # a video file
-    frame_skip: int, # keep one frame in this many
-    info: DecodeInfo, # filled in on the way
-) -> Iterator: # kept frames, one at a time
+    path: str | Path,  # a video file
+    frame_skip: int,  # keep one frame in this many
+    info: DecodeInfo,  # filled in on the way
+) -> Iterator:  # kept frames, one at a time
     "Decode every frame of a video and keep frames 0, frame_skip, 2·frame_skip, …"
     import av
+
     info.method, info.frames = "sequential", 0
     with av.open(str(path)) as container:
         try:
             for frame in _decode_all(container, _single_thread(container), info):
-                if info.frames % frame_skip == 0: yield frame
+                if info.frames % frame_skip == 0:
+                    yield frame
                 info.frames += 1
         except av.error.FFmpegError:
-            if not info.frames: raise
+            if not info.frames:
+                raise
             info.complete = False
         info.complete &= _announced(container) <= info.frames
 
@@ -78,16 +92,21 @@ def decode_sequential(
 def _decode_all(container, stream, info: DecodeInfo) -> Iterator:
     "Every frame that can be decoded; a packet that cannot makes the video incomplete and is passed over."
     import av
+
     for packet in container.demux(stream):
         try:
-            if not packet.is_corrupt: yield from packet.decode()
-        except av.error.InvalidDataError: info.complete = False
+            if not packet.is_corrupt:
+                yield from packet.decode()
+        except av.error.InvalidDataError:
+            info.complete = False
+
 
 def _single_thread(container):
     "The video stream, decoded in one thread: processes side by side make better use of the cores."
     stream = container.streams.video[0]
     stream.codec_context.thread_count = 1
     return stream
+
 
 def _announced(container) -> int:
     "How many frames the file says it has; 0 if it does not say, or if an edit list hides some of them."
@@ -97,8 +116,9 @@ def _announced(container) -> int:
 # %% ../../nbs/lib/decoding.ipynb #926a6094
 def _start_of(index: FrameIndex, target: int) -> int:
     "Where decoding has to start for the packet `target`: the last keyframe before it that is also shown before it."
-    keys = np.flatnonzero(index.key[:target + 1])
+    keys = np.flatnonzero(index.key[: target + 1])
     return int(keys[index.pts[keys] <= index.pts[target]][-1])
+
 
 def _seek(container, stream, index: FrameIndex, start: int):
     "The packets from the keyframe at `start` on, after a jump there; `NotIndexable` if the jump lands elsewhere."
@@ -106,12 +126,14 @@ def _seek(container, stream, index: FrameIndex, start: int):
     stream.codec_context.flush_buffers()
     packets = (packet for packet in container.demux(stream) if packet.size and not packet.is_corrupt)
     first = next(packets, None)
-    if first is None or first.pts != index.pts[start]: raise NotIndexable("a jump landed elsewhere")
+    if first is None or first.pts != index.pts[start]:
+        raise NotIndexable("a jump landed elsewhere")
     return first, packets
 
 # %% ../../nbs/lib/decoding.ipynb #ab32cab8
 class _SparseDecoder:
     "Feeds packets to a decoder, jumps where that saves work, and hands out the wanted frames."
+
     def __init__(self, container, index: FrameIndex, wanted: np.ndarray):
         self.container, self.index, self.stream = container, index, _single_thread(container)
         self.context, self.wanted = self.stream.codec_context, set(index.pts[wanted].tolist())
@@ -120,67 +142,91 @@ class _SparseDecoder:
     def frames_until(self, target: int):
         "Decode as far as the packet `target`; give the wanted frames that come out on the way."
         start = _start_of(self.index, target)
-        if self.packets is None or start > self.next or target < self.next: yield from self._jump(start)
-        while self.next <= target: yield from self._feed(next(self.packets, None))
+        if self.packets is None or start > self.next or target < self.next:
+            yield from self._jump(start)
+        while self.next <= target:
+            yield from self._feed(next(self.packets, None))
 
     def _jump(self, start: int):
-        if self.packets is not None: yield from self._wanted(self.context.decode(None))
+        if self.packets is not None:
+            yield from self._wanted(self.context.decode(None))
         first, self.packets = _seek(self.container, self.stream, self.index, start)
         self.next, self.key = start, first.pts
         yield from self._feed(first)
 
     def _feed(self, packet):
-        if packet is None or packet.pts != self.index.pts[self.next]: raise NotIndexable("packets changed their order")
-        if self.lazy: self.context.skip_frame = "DEFAULT" if packet.pts in self.wanted else "NONREF"
+        if packet is None or packet.pts != self.index.pts[self.next]:
+            raise NotIndexable("packets changed their order")
+        if self.lazy:
+            self.context.skip_frame = "DEFAULT" if packet.pts in self.wanted else "NONREF"
         self.next += 1
         yield from self._wanted(self.context.decode(packet))
 
     def _wanted(self, frames):
         for frame in frames:
-            if frame.pts == self.key and frame.pict_type != 1: raise NotIndexable("a keyframe that is no intra picture")
-            if frame.pts in self.wanted: yield frame
+            if frame.pts == self.key and frame.pict_type != 1:
+                raise NotIndexable("a keyframe that is no intra picture")
+            if frame.pts in self.wanted:
+                yield frame
 
 # %% ../../nbs/lib/decoding.ipynb #8627cbc5
 def decode_sparse(
-    path: str | Path, # a video file
-    frame_skip: int, # keep one frame in this many
-    info: DecodeInfo, # filled in on the way
-) -> Iterator: # kept frames, one at a time
+    path: str | Path,  # a video file
+    frame_skip: int,  # keep one frame in this many
+    info: DecodeInfo,  # filled in on the way
+) -> Iterator:  # kept frames, one at a time
     "The same frames as `decode_sequential`, decoding as few others as possible; `NotIndexable` where that is not safe."
     import av
+
     with av.open(str(path)) as container:
         index = index_frames(container)
         wanted = index.order[::frame_skip]
         info.frames, info.complete = len(index.order), _announced(container) <= int(index.shown.sum())
         decoder, missing = _SparseDecoder(container, index, wanted), index.pts[wanted].tolist()
+
         def check(frames):
             for frame in frames:
-                if frame.pts != missing.pop(0): raise NotIndexable("frames out of order")
+                if frame.pts != missing.pop(0):
+                    raise NotIndexable("frames out of order")
                 yield frame
-        for target in wanted: yield from check(decoder.frames_until(int(target)))
+
+        for target in wanted:
+            yield from check(decoder.frames_until(int(target)))
         yield from check(decoder._wanted(decoder.context.decode(None)))
-        if missing: raise NotIndexable("a frame did not come out")
+        if missing:
+            raise NotIndexable("a frame did not come out")
 
 # %% ../../nbs/lib/decoding.ipynb #11974e53
 def sampled_frames(
-    path: str | Path, # a video file
-    frame_skip: int = 200, # keep one frame in this many
-    info: DecodeInfo | None = None, # filled in on the way
-) -> Iterator: # PyAV frames
+    path: str | Path,  # a video file
+    frame_skip: int = 200,  # keep one frame in this many
+    info: DecodeInfo | None = None,  # filled in on the way
+) -> Iterator:  # PyAV frames
     "Frames 0, frame_skip, 2·frame_skip, … of a video; `UserError` if not one can be decoded."
     import av
+
     info, given = info or DecodeInfo(), 0
     try:
-        for frame in decode_sparse(path, frame_skip, info): given += 1; yield frame
-    except (NotIndexable, av.error.FFmpegError, IndexError): given = yield from _rest(path, frame_skip, info, given)
-    if not given: raise UserError(f"{Path(path).name}: no frame can be decoded")
+        for frame in decode_sparse(path, frame_skip, info):
+            given += 1
+            yield frame
+    except (NotIndexable, av.error.FFmpegError, IndexError):
+        given = yield from _rest(path, frame_skip, info, given)
+    if not given:
+        raise UserError(f"{Path(path).name}: no frame can be decoded")
+
 
 def _rest(path, frame_skip: int, info: DecodeInfo, given: int):
     "The kept frames after the first `given`, decoded sequentially; returns how many there are in all."
     import av
+
     try:
         total = 0
         for total, frame in enumerate(decode_sequential(path, frame_skip, info), 1):
-            if total > given: yield frame
-    except (av.error.FFmpegError, IndexError, OSError) as error: raise UserError(f"{Path(path).name} is not a video that can be read ({getattr(error, 'strerror', None) or error})") from None
+            if total > given:
+                yield frame
+    except (av.error.FFmpegError, IndexError, OSError) as error:
+        raise UserError(
+            f"{Path(path).name} is not a video that can be read ({getattr(error, 'strerror', None) or error})"
+        ) from None
     return max(total, given)

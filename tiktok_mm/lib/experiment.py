@@ -18,14 +18,15 @@ from .splits import Split
 @dataclass(frozen=True)
 class Experiment:
     "A corpus ready for the table: its videos in memory, the split, and what the leakage check needs."
+
     corpus: Path
     table: pd.DataFrame
     split: Split
     videos: Dataset
     groups: pd.Series
-    encoder: list[str] # ids that the autoencoder was trained on
+    encoder: list[str]  # ids that the autoencoder was trained on
 
     @property
     def runs(self) -> Path:
         "Where the run folders are."
-        return self.corpus/"runs"
+        return self.corpus / "runs"

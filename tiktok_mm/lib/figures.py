@@ -19,73 +19,105 @@ from .store import atomic_write
 def save_figure(figure, path: str | Path, dpi: int = 110) -> Path:
     "Save a matplotlib `figure` as a PNG file, whole or not at all, and close it."
     import matplotlib.pyplot as plt
-    with atomic_write(path) as part: figure.savefig(part, format="png", dpi=dpi, bbox_inches="tight")
+
+    with atomic_write(path) as part:
+        figure.savefig(part, format="png", dpi=dpi, bbox_inches="tight")
     plt.close(figure)
     return Path(path)
 
 # %% ../../nbs/lib/figures.ipynb #5857798a
 def show_frames(
-    rows: dict[str, np.ndarray | Tensor], # title → (3, F, H, W), 0…1 or 0…255
-    frames: int = 5, # at most so many columns
-): # a matplotlib figure
+    rows: dict[str, np.ndarray | Tensor],  # title → (3, F, H, W), 0…1 or 0…255
+    frames: int = 5,  # at most so many columns
+):  # a matplotlib figure
     "Clips below each other, one row each."
     import matplotlib.pyplot as plt
+
     frames = min(frames, *(clip.shape[1] for clip in rows.values()))
-    fig, axes = plt.subplots(len(rows), frames, figsize=(0.9*frames, 1.75*len(rows)), squeeze=False)
+    fig, axes = plt.subplots(len(rows), frames, figsize=(0.9 * frames, 1.75 * len(rows)), squeeze=False)
     for axs, (title, clip) in zip(axes, rows.items()):
         pixels = np.asarray(clip, dtype=np.float32)
-        for ax, frame in zip(axs, np.moveaxis(pixels/(255 if pixels.max() > 1.5 else 1), 0, -1)): ax.imshow(frame.clip(0, 1)); ax.axis("off")
+        for ax, frame in zip(axs, np.moveaxis(pixels / (255 if pixels.max() > 1.5 else 1), 0, -1)):
+            ax.imshow(frame.clip(0, 1))
+            ax.axis("off")
         axs[0].set_title(title, fontsize=9, loc="left")
     fig.tight_layout()
     return fig
 
 # %% ../../nbs/lib/figures.ipynb #da153ec3
 def plot_predictions(
-    views_k: np.ndarray, # (n,) true views in thousands
-    predictions: dict[str, np.ndarray], # model → (n,) predicted views in thousands
-): # a matplotlib figure
+    views_k: np.ndarray,  # (n,) true views in thousands
+    predictions: dict[str, np.ndarray],  # model → (n,) predicted views in thousands
+):  # a matplotlib figure
     "Predicted against actual views on two logarithmic axes, with the identity line, and the residuals below."
     import matplotlib.pyplot as plt
-    fig, axes = plt.subplots(2, len(predictions), figsize=(2.7*len(predictions), 4.6), sharex=True, sharey="row", squeeze=False, height_ratios=(2, 1))
+
+    fig, axes = plt.subplots(
+        2,
+        len(predictions),
+        figsize=(2.7 * len(predictions), 4.6),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+        height_ratios=(2, 1),
+    )
     ends = [max(views_k.min(), 1e-2), views_k.max()]
     for (name, prediction), (above, below) in zip(predictions.items(), axes.T):
         shown = np.clip(prediction, 1e-2, None)
-        above.loglog(views_k, shown, "o", ms=3, alpha=0.6); above.plot(ends, ends, "k-", lw=0.7); above.set_title(name, fontsize=9)
-        below.semilogx(views_k, np.log10(shown/np.clip(views_k, 1e-2, None)), "o", ms=2, alpha=0.6); below.axhline(0, color="k", lw=0.7); below.set_xlabel("actual (K)")
-    axes[0, 0].set_ylabel("predicted (K)"); axes[1, 0].set_ylabel("log₁₀ ratio")
+        above.loglog(views_k, shown, "o", ms=3, alpha=0.6)
+        above.plot(ends, ends, "k-", lw=0.7)
+        above.set_title(name, fontsize=9)
+        below.semilogx(views_k, np.log10(shown / np.clip(views_k, 1e-2, None)), "o", ms=2, alpha=0.6)
+        below.axhline(0, color="k", lw=0.7)
+        below.set_xlabel("actual (K)")
+    axes[0, 0].set_ylabel("predicted (K)")
+    axes[1, 0].set_ylabel("log₁₀ ratio")
     fig.tight_layout()
     return fig
 
 # %% ../../nbs/lib/figures.ipynb #070ba89c
 def plot_losses(
-    logs: dict[str, list[dict]], # model → `read_log` of its run
-): # a matplotlib figure
+    logs: dict[str, list[dict]],  # model → `read_log` of its run
+):  # a matplotlib figure
     "Training and validation losses over the epochs, one picture a model, each in its own units."
     import matplotlib.pyplot as plt
-    columns = min(4, len(logs)); rows = -(-len(logs)//columns)
-    fig, axes = plt.subplots(rows, columns, figsize=(2.6*columns, 1.9*rows), squeeze=False)
-    for ax in axes.flat[len(logs):]: ax.axis("off")
+
+    columns = min(4, len(logs))
+    rows = -(-len(logs) // columns)
+    fig, axes = plt.subplots(rows, columns, figsize=(2.6 * columns, 1.9 * rows), squeeze=False)
+    for ax in axes.flat[len(logs) :]:
+        ax.axis("off")
     for ax, (name, log) in zip(axes.flat, logs.items()):
         table = pd.DataFrame(log).set_index("epoch")
-        for column in table: ax.plot(table[column], label=column.replace("_loss", ""))
-        ax.set_title(name, fontsize=8); ax.tick_params(labelsize=7)
+        for column in table:
+            ax.plot(table[column], label=column.replace("_loss", ""))
+        ax.set_title(name, fontsize=8)
+        ax.tick_params(labelsize=7)
     axes[0, 0].legend(fontsize=7)
     fig.tight_layout()
     return fig
 
 # %% ../../nbs/lib/figures.ipynb #49a023bf
 def plot_confusion(
-    truth: np.ndarray, # (n,) classes
-    predictions: dict[str, np.ndarray], # model → (n,) classes
-): # a matplotlib figure
+    truth: np.ndarray,  # (n,) classes
+    predictions: dict[str, np.ndarray],  # model → (n,) classes
+):  # a matplotlib figure
     "The confusion matrices of all models side by side."
     import matplotlib.pyplot as plt
-    fig, axes = plt.subplots(1, len(predictions), figsize=(2.2*len(predictions), 2.3), squeeze=False)
+
+    fig, axes = plt.subplots(1, len(predictions), figsize=(2.2 * len(predictions), 2.3), squeeze=False)
     for ax, (name, prediction) in zip(axes[0], predictions.items()):
         matrix = confusion(truth, prediction)
-        ax.imshow(matrix, cmap="Blues"); ax.set_title(name, fontsize=8); ax.set_xlabel("predicted quarter", fontsize=8); ax.tick_params(labelsize=7)
-        ax.set_xticks(range(len(matrix)), range(1, len(matrix) + 1)); ax.set_yticks(range(len(matrix)), range(1, len(matrix) + 1))
-        for (row, column), count in np.ndenumerate(matrix): ax.text(column, row, count, ha="center", va="center", fontsize=7, color="w" if count > matrix.max()/2 else "k")
+        ax.imshow(matrix, cmap="Blues")
+        ax.set_title(name, fontsize=8)
+        ax.set_xlabel("predicted quarter", fontsize=8)
+        ax.tick_params(labelsize=7)
+        ax.set_xticks(range(len(matrix)), range(1, len(matrix) + 1))
+        ax.set_yticks(range(len(matrix)), range(1, len(matrix) + 1))
+        for (row, column), count in np.ndenumerate(matrix):
+            ax.text(
+                column, row, count, ha="center", va="center", fontsize=7, color="w" if count > matrix.max() / 2 else "k"
+            )
     axes[0, 0].set_ylabel("actual quarter", fontsize=8)
     fig.tight_layout()
     return fig

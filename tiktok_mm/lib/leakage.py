@@ -17,50 +17,83 @@ from .splits import Split
 from .targets import TargetScaler
 
 # %% ../../nbs/lib/leakage.ipynb #e8c38807
-POST_OUTCOME = re.compile(r"(like|digg|comment|share|save|favou?rite|collect(?!ed_at)|repost|play|view)s?(_?count)?(_k|_raw)?", re.IGNORECASE)
+POST_OUTCOME = re.compile(
+    r"(like|digg|comment|share|save|favou?rite|collect(?!ed_at)|repost|play|view)s?(_?count)?(_k|_raw)?", re.IGNORECASE
+)
+
 
 def find_leaks(
-    table: pd.DataFrame, # from `read_corpus`
+    table: pd.DataFrame,  # from `read_corpus`
     split: Split,
-    scalers: dict[str, TargetScaler] | None = None, # run → the scaler that it was trained with
-    thresholds: Sequence[float] | None = None, # quartiles of the training views
-    groups: pd.Series | None = None, # id → number of its group of near-duplicates
-    encoder: Sequence[str] = (), # ids that the autoencoder was trained on
-    columns: Sequence[str] = (), # columns of the table that a model reads
-    allowed: Sequence[str] = (), # post-outcome columns that the user asked for by name
-) -> list[str]: # one sentence a leak; empty: none
+    scalers: dict[str, TargetScaler] | None = None,  # run → the scaler that it was trained with
+    thresholds: Sequence[float] | None = None,  # quartiles of the training views
+    groups: pd.Series | None = None,  # id → number of its group of near-duplicates
+    encoder: Sequence[str] = (),  # ids that the autoencoder was trained on
+    columns: Sequence[str] = (),  # columns of the table that a model reads
+    allowed: Sequence[str] = (),  # post-outcome columns that the user asked for by name
+) -> list[str]:  # one sentence a leak; empty: none
     "Everything by which a held-out video could have reached training."
     views, held = table.set_index("id").views_k, set(split.valid) | set(split.test)
     leaks = _overlaps(table, split, groups)
     for run, scaler in (scalers or {}).items():
-        if not _same_numbers((scaler.mean, scaler.std), (again := TargetScaler(scaler.kind).fit(views[list(split.train)])).mean, again.std):
-            leaks.append(f"the target scaler of {run} was not fitted on the training videos{_fitted_on(scaler, views, split)}")
-    if thresholds is not None and not _same_numbers(thresholds, *np.quantile(views[list(split.train)], (0.25, 0.5, 0.75))): leaks.append("the quartiles are not those of the training videos")
-    if seen := held & set(encoder): leaks.append(f"the autoencoder was trained on {len(seen)} held-out videos")
-    if late := [c for c in columns if POST_OUTCOME.fullmatch(c.split(".")[-1]) and c not in allowed]: leaks.append(f"columns that are known only after the outcome: {', '.join(late)}")
+        if not _same_numbers(
+            (scaler.mean, scaler.std),
+            (again := TargetScaler(scaler.kind).fit(views[list(split.train)])).mean,
+            again.std,
+        ):
+            leaks.append(
+                f"the target scaler of {run} was not fitted on the training videos{_fitted_on(scaler, views, split)}"
+            )
+    if thresholds is not None and not _same_numbers(
+        thresholds, *np.quantile(views[list(split.train)], (0.25, 0.5, 0.75))
+    ):
+        leaks.append("the quartiles are not those of the training videos")
+    if seen := held & set(encoder):
+        leaks.append(f"the autoencoder was trained on {len(seen)} held-out videos")
+    if late := [c for c in columns if POST_OUTCOME.fullmatch(c.split(".")[-1]) and c not in allowed]:
+        leaks.append(f"columns that are known only after the outcome: {', '.join(late)}")
     return leaks
 
 # %% ../../nbs/lib/leakage.ipynb #6783219b
-def _same_numbers(ours, *theirs) -> bool: return bool(np.allclose(ours, theirs, rtol=1e-6))
+def _same_numbers(ours, *theirs) -> bool:
+    return bool(np.allclose(ours, theirs, rtol=1e-6))
+
 
 def _fitted_on(scaler: TargetScaler, views: pd.Series, split: Split) -> str:
     "Which videos a scaler was fitted on, if that can be told."
-    for name, ids in (("the test videos", split.test), ("training and validation videos", split.train + split.valid), ("all videos", split.train + split.valid + split.test)):
+    for name, ids in (
+        ("the test videos", split.test),
+        ("training and validation videos", split.train + split.valid),
+        ("all videos", split.train + split.valid + split.test),
+    ):
         other = TargetScaler(scaler.kind).fit(views[list(ids)])
-        if _same_numbers((scaler.mean, scaler.std), other.mean, other.std): return f", but on {name}"
+        if _same_numbers((scaler.mean, scaler.std), other.mean, other.std):
+            return f", but on {name}"
     return ""
+
 
 def _overlaps(table: pd.DataFrame, split: Split, groups: pd.Series | None) -> list[str]:
     "Dataset, near-duplicates and, in a split by author, authors that stand on both sides."
     train, held = set(split.train), set(split.valid) | set(split.test)
-    leaks = [f"{len(both)} videos stand on both sides of the split"] if (both := train & held | set(split.valid) & set(split.test)) else []
+    leaks = (
+        [f"{len(both)} videos stand on both sides of the split"]
+        if (both := train & held | set(split.valid) & set(split.test))
+        else []
+    )
     sides = {"near-duplicates": groups} if groups is not None else {}
-    if split.kind == "author": sides["authors"] = table.set_index("id").author
+    if split.kind == "author":
+        sides["authors"] = table.set_index("id").author
     for name, group in sides.items():
-        if shared := set(group[list(train)]) & set(group[list(held)]): leaks.append(f"{len(shared)} groups of {name} stand on both sides of the split" if name != "authors" else f"{len(shared)} authors stand on both sides of the split")
+        if shared := set(group[list(train)]) & set(group[list(held)]):
+            leaks.append(
+                f"{len(shared)} groups of {name} stand on both sides of the split"
+                if name != "authors"
+                else f"{len(shared)} authors stand on both sides of the split"
+            )
     return leaks
 
 # %% ../../nbs/lib/leakage.ipynb #e62f1cbf
 def refuse_leaks(*args, **changes) -> None:
     "`UserError` that names every leak `find_leaks` finds."
-    if leaks := find_leaks(*args, **changes): raise UserError("no table, because something of held-out videos reached training: " + "; ".join(leaks))
+    if leaks := find_leaks(*args, **changes):
+        raise UserError("no table, because something of held-out videos reached training: " + "; ".join(leaks))

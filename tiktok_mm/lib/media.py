@@ -19,62 +19,90 @@ import pandas as pd
 @dataclass(frozen=True)
 class MediaInfo:
     "What a first probe into a video file shows; `error` says why it could not be read."
-    duration: float = 0.0 # seconds
-    width: int = 0 # pixels, as stored
-    height: int = 0 # pixels, as stored
-    sound: bool = False # whether there is a sound track
-    hashes: tuple[int, ...] = () # perceptual hashes at 0, 1 and 3 s; 0 for a plain frame
+
+    duration: float = 0.0  # seconds
+    width: int = 0  # pixels, as stored
+    height: int = 0  # pixels, as stored
+    sound: bool = False  # whether there is a sound track
+    hashes: tuple[int, ...] = ()  # perceptual hashes at 0, 1 and 3 s; 0 for a plain frame
     error: str = ""
 
 # %% ../../nbs/lib/media.ipynb #dd0e07ae
 HASH_TIMES = (0.0, 1.0, 3.0)
+
 
 def _frames_at(container, times: Sequence[float]):
     "The first decoded frame at or after each of `times` (seconds from the first frame); the last frame stands in for those after the end."
     times, frame, start = list(times), None, None
     for frame in container.decode(video=0):
         start = frame.time or 0.0 if start is None else start
-        while times and (frame.time or 0.0) - start >= times[0] - 1e-3: times.pop(0); yield frame
-        if not times: return
-    if frame is None: raise ValueError("no frame can be decoded")
-    for _ in times: yield frame
+        while times and (frame.time or 0.0) - start >= times[0] - 1e-3:
+            times.pop(0)
+            yield frame
+        if not times:
+            return
+    if frame is None:
+        raise ValueError("no frame can be decoded")
+    for _ in times:
+        yield frame
+
 
 def _hash(frame) -> int:
     "Perceptual hash of a decoded frame; 0 if it is of one colour."
     import imagehash
+
     image = frame.to_image().resize((64, 64))
-    if np.asarray(image.convert("L"), dtype=float).std() < 4: return 0
+    if np.asarray(image.convert("L"), dtype=float).std() < 4:
+        return 0
     return int(str(imagehash.phash(image)), 16)
 
 # %% ../../nbs/lib/media.ipynb #cc9be774
 def probe(
-    path: str | Path | None, # a video file
+    path: str | Path | None,  # a video file
 ) -> MediaInfo:
     "Open a video, read its streams and decode its first three seconds; never raises for a bad file."
     import av
+
     try:
         with av.open(str(path)) as container:
-            if not container.streams.video: return MediaInfo(error="no video stream")
+            if not container.streams.video:
+                return MediaInfo(error="no video stream")
             video = container.streams.video[0]
             seconds = float(container.duration or 0) / av.time_base
             hashes = tuple(_hash(frame) for frame in _frames_at(container, HASH_TIMES))
             return MediaInfo(seconds, video.width, video.height, bool(container.streams.audio), hashes)
-    except Exception as error: return MediaInfo(error=(str(error) or type(error).__name__).partition(":")[0])
+    except Exception as error:
+        return MediaInfo(error=(str(error) or type(error).__name__).partition(":")[0])
+
 
 def probe_all(
-    table: pd.DataFrame, # from `read_corpus`
-    progress: bool = True, # show a progress bar
-) -> pd.DataFrame: # one row a video, indexed by id: the fields of `MediaInfo`
+    table: pd.DataFrame,  # from `read_corpus`
+    progress: bool = True,  # show a progress bar
+) -> pd.DataFrame:  # one row a video, indexed by id: the fields of `MediaInfo`
     "Look into all videos of a table at once; a missing file is an error in its row."
     from tqdm import tqdm
+
     av_logging_off()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        one = lambda path: probe(path) if isinstance(path, Path) else MediaInfo(error="file is missing")
-        seen = list(tqdm(pool.map(one, table.path), total=len(table), desc="looking into videos", unit="video", disable=not progress, leave=False))
+
+        def one(path):
+            return probe(path) if isinstance(path, Path) else MediaInfo(error="file is missing")
+
+        seen = list(
+            tqdm(
+                pool.map(one, table.path),
+                total=len(table),
+                desc="looking into videos",
+                unit="video",
+                disable=not progress,
+                leave=False,
+            )
+        )
     return pd.DataFrame([asdict(m) for m in seen], index=pd.Index(table.id, name="id"))
 
 # %% ../../nbs/lib/media.ipynb #e33697d1
 def av_logging_off() -> None:
     "Keep FFmpeg's own messages off the terminal: errors reach the user through exceptions, one line each."
     import av.logging
+
     av.logging.set_level(av.logging.PANIC)

@@ -13,66 +13,98 @@ import pandas as pd
 def spearman(views, prediction):
     "Spearman's rank correlation along the last axis; NaN where the prediction is constant."
     from scipy.stats import rankdata
+
     a, b = (rank - rank.mean(-1, keepdims=True) for rank in (rankdata(x, axis=-1) for x in (views, prediction)))
-    scale = np.sqrt((a*a).sum(-1)*(b*b).sum(-1))
-    with np.errstate(invalid="ignore", divide="ignore"): return np.where(scale > 0, (a*b).sum(-1)/scale, np.nan)
+    scale = np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(scale > 0, (a * b).sum(-1) / scale, np.nan)
+
 
 METRICS = {
-    "MSE (K²)": lambda y, p: ((y - p)**2).mean(-1),
+    "MSE (K²)": lambda y, p: ((y - p) ** 2).mean(-1),
     "MAE (K)": lambda y, p: abs(y - p).mean(-1),
     "SRC": spearman,
     "MAE log": lambda y, p: abs(np.log1p(y) - np.log1p(p)).mean(-1),
-    "R² log": lambda y, p: 1 - ((np.log1p(y) - np.log1p(p))**2).mean(-1)/np.log1p(y).var(-1),
-    "nMSE": lambda y, p: ((y - p)**2).mean(-1)/y.var(-1),
-    "MAPE": lambda y, p: (abs(y - p)/y.clip(1e-3)).mean(-1)} # one view is 1e-3 K
+    "R² log": lambda y, p: 1 - ((np.log1p(y) - np.log1p(p)) ** 2).mean(-1) / np.log1p(y).var(-1),
+    "nMSE": lambda y, p: ((y - p) ** 2).mean(-1) / y.var(-1),
+    "MAPE": lambda y, p: (abs(y - p) / y.clip(1e-3)).mean(-1),
+}  # one view is 1e-3 K
 HIGHER_IS_BETTER = ("SRC", "R² log")
 
 # %% ../../nbs/lib/metrics.ipynb #f156a67d
 def evaluate(
-    views_k: np.ndarray, # (n,) true views of the test videos, in thousands
-    predictions: dict[str, np.ndarray], # model → (n,) predicted views, in thousands
-    against: str | None = None, # judge differences to this model instead; below 0: less than it
+    views_k: np.ndarray,  # (n,) true views of the test videos, in thousands
+    predictions: dict[str, np.ndarray],  # model → (n,) predicted views, in thousands
+    against: str | None = None,  # judge differences to this model instead; below 0: less than it
     draws: int = 2000,
     seed: int = 0,
-) -> pd.DataFrame: # one row a model; columns (metric, value | low | high)
+) -> pd.DataFrame:  # one row a model; columns (metric, value | low | high)
     "Every metric of every model with its 95 % bootstrap interval, in one pass over the whole test set."
     rows = np.random.default_rng(seed).integers(len(views_k), size=(draws, len(views_k)))
-    judge = lambda f, prediction: np.r_[f(views_k, prediction), f(views_k[rows], prediction[rows])]
-    scores = {name: {metric: judge(f, np.asarray(prediction)) for metric, f in METRICS.items()} for name, prediction in predictions.items()}
-    if against: scores = {name: {metric: values - scores[against][metric] for metric, values in row.items()} for name, row in scores.items() if name != against}
-    interval = lambda s: (s[0], *(np.quantile(s[1:], (0.025, 0.975)) if not np.isnan(s).any() else (np.nan, np.nan)))
-    return pd.DataFrame({name: {(metric, part): number for metric, s in row.items() for part, number in zip(("value", "low", "high"), interval(s))} for name, row in scores.items()}).T
+
+    def judge(f, prediction):
+        return np.r_[f(views_k, prediction), f(views_k[rows], prediction[rows])]
+
+    scores = {
+        name: {metric: judge(f, np.asarray(prediction)) for metric, f in METRICS.items()}
+        for name, prediction in predictions.items()
+    }
+    if against:
+        scores = {
+            name: {metric: values - scores[against][metric] for metric, values in row.items()}
+            for name, row in scores.items()
+            if name != against
+        }
+
+    def interval(s):
+        return (s[0], *(np.quantile(s[1:], (0.025, 0.975)) if not np.isnan(s).any() else (np.nan, np.nan)))
+
+    return pd.DataFrame(
+        {
+            name: {
+                (metric, part): number
+                for metric, s in row.items()
+                for part, number in zip(("value", "low", "high"), interval(s))
+            }
+            for name, row in scores.items()
+        }
+    ).T
 
 # %% ../../nbs/lib/metrics.ipynb #874c88e6
 def confusion(
-    truth: np.ndarray, # (…, n) classes
-    prediction: np.ndarray, # (…, n) classes
+    truth: np.ndarray,  # (…, n) classes
+    prediction: np.ndarray,  # (…, n) classes
     classes: int = 4,
-) -> np.ndarray: # (…, classes, classes): rows the truth, columns the prediction
+) -> np.ndarray:  # (…, classes, classes): rows the truth, columns the prediction
     "How often each class was taken for each other one."
-    pairs = np.asarray(truth)*classes + np.asarray(prediction)
+    pairs = np.asarray(truth) * classes + np.asarray(prediction)
     return np.stack([(pairs == n).sum(-1) for n in range(classes**2)], -1).reshape(*pairs.shape[:-1], classes, classes)
+
 
 def accuracy(matrix: np.ndarray) -> np.ndarray:
     "The share of videos on the diagonal of (…, classes, classes)."
-    return np.trace(matrix, axis1=-2, axis2=-1)/matrix.sum((-2, -1))
+    return np.trace(matrix, axis1=-2, axis2=-1) / matrix.sum((-2, -1))
+
 
 def macro_f1(matrix: np.ndarray) -> np.ndarray:
     "The mean over classes of F1; a class that neither occurs nor is guessed counts as 0."
-    return (2*np.diagonal(matrix, axis1=-2, axis2=-1)/(matrix.sum(-1) + matrix.sum(-2)).clip(1)).mean(-1)
+    return (2 * np.diagonal(matrix, axis1=-2, axis2=-1) / (matrix.sum(-1) + matrix.sum(-2)).clip(1)).mean(-1)
 
 # %% ../../nbs/lib/metrics.ipynb #0ad02ef4
 def evaluate_classes(
-    truth: np.ndarray, # (n,) classes of the test videos
-    predictions: dict[str, np.ndarray], # model → (n,) classes
+    truth: np.ndarray,  # (n,) classes of the test videos
+    predictions: dict[str, np.ndarray],  # model → (n,) classes
     draws: int = 2000,
     seed: int = 0,
-) -> pd.DataFrame: # one row a model; columns (metric, value | low | high)
+) -> pd.DataFrame:  # one row a model; columns (metric, value | low | high)
     "Accuracy and macro F1 of every model with 95 % bootstrap intervals, and what chance would give."
     rows, table = np.random.default_rng(seed).integers(len(truth), size=(draws, len(truth))), {}
     for name, prediction in predictions.items():
         whole, resampled = confusion(truth, prediction), confusion(truth[rows], np.asarray(prediction)[rows])
-        table[name] = {(metric, part): number for metric, f in (("accuracy", accuracy), ("macro F1", macro_f1))
-                       for part, number in zip(("value", "low", "high"), (f(whole), *np.quantile(f(resampled), (0.025, 0.975))))}
+        table[name] = {
+            (metric, part): number
+            for metric, f in (("accuracy", accuracy), ("macro F1", macro_f1))
+            for part, number in zip(("value", "low", "high"), (f(whole), *np.quantile(f(resampled), (0.025, 0.975))))
+        }
     chance = {(metric, part): 0.25 for metric in ("accuracy", "macro F1") for part in ("value", "low", "high")}
     return pd.DataFrame({"chance": chance, **table}).T

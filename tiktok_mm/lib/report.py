@@ -19,10 +19,19 @@ from .metrics import HIGHER_IS_BETTER, evaluate
 from .store import atomic_write
 
 # %% ../../nbs/lib/report.ipynb #55aec188
-PUBLISHED = pd.DataFrame({ # row of ours → MSE (K²), MAE (K) of the paper
-    "constant: mean": (73.56e6, np.nan), "constant: median": (np.nan, 4730), "SwinTransformer": (83.96e6, 4730), "SwinTransformer (scaled target)": (70.2e6, 5390),
-    "CNN3D": (82.97e6, 4870), "ensemble, the paper's": (72.99e6, 4910)}, index=["MSE (K²)", "MAE (K)"]).T
+PUBLISHED = pd.DataFrame(
+    {  # row of ours → MSE (K²), MAE (K) of the paper
+        "constant: mean": (73.56e6, np.nan),
+        "constant: median": (np.nan, 4730),
+        "SwinTransformer": (83.96e6, 4730),
+        "SwinTransformer (scaled target)": (70.2e6, 5390),
+        "CNN3D": (82.97e6, 4870),
+        "ensemble, the paper's": (72.99e6, 4910),
+    },
+    index=["MSE (K²)", "MAE (K)"],
+).T
 ENOUGH_TEST_VIDEOS = 30
+
 
 def published_row(name: str) -> str:
     "The published row that one of ours repeats, by its name."
@@ -32,30 +41,48 @@ def published_row(name: str) -> str:
 @dataclass(frozen=True)
 class Report:
     "Everything that the table shows."
-    name: str                        # of the corpus folder
-    counts: dict[str, int]           # videos for training, validation and test
-    views_k: np.ndarray              # (test videos,) true views in thousands
-    predictions: dict[str, np.ndarray]   # row → (test videos,) predicted views in thousands
-    scores: pd.DataFrame             # rows × (metric, value | low | high)
-    differences: pd.DataFrame        # the same, to the median; paired over the same videos
-    truth: np.ndarray                # (test videos,) quarter, 0…3
-    classes: dict[str, np.ndarray]   # row → (test videos,) guessed quarter
-    class_scores: pd.DataFrame       # rows × (metric, value | low | high)
-    logs: dict[str, list[dict]]      # row → losses of every epoch
+
+    name: str  # of the corpus folder
+    counts: dict[str, int]  # videos for training, validation and test
+    views_k: np.ndarray  # (test videos,) true views in thousands
+    predictions: dict[str, np.ndarray]  # row → (test videos,) predicted views in thousands
+    scores: pd.DataFrame  # rows × (metric, value | low | high)
+    differences: pd.DataFrame  # the same, to the median; paired over the same videos
+    truth: np.ndarray  # (test videos,) quarter, 0…3
+    classes: dict[str, np.ndarray]  # row → (test videos,) guessed quarter
+    class_scores: pd.DataFrame  # rows × (metric, value | low | high)
+    logs: dict[str, list[dict]]  # row → losses of every epoch
 
 # %% ../../nbs/lib/report.ipynb #34d95c38
 def _with_interval(part: pd.Series, digits: int, scale: float = 1) -> str:
     "A value and its interval as text."
-    if np.isnan(part["value"]): return "–"
-    text = f"{part['value']/scale:,.{digits}f}"
-    return text if np.isnan(part["low"]) else f"{text} [{part['low']/scale:,.{digits}f}, {part['high']/scale:,.{digits}f}]"
+    if np.isnan(part["value"]):
+        return "–"
+    text = f"{part['value'] / scale:,.{digits}f}"
+    return (
+        text
+        if np.isnan(part["low"])
+        else f"{text} [{part['low'] / scale:,.{digits}f}, {part['high'] / scale:,.{digits}f}]"
+    )
+
 
 @patch
-def table(self: Report) -> pd.DataFrame: # texts; rows in the order of the scores
+def table(self: Report) -> pd.DataFrame:  # texts; rows in the order of the scores
     "The paper's figures beside ours."
     known = PUBLISHED.reindex([published_row(name) for name in self.scores.index])
-    text = {("paper", "MSE (10⁶ K²)"): ["–" if np.isnan(x) else f"{x/1e6:,.2f}" for x in known["MSE (K²)"]], ("paper", "MAE (K)"): ["–" if np.isnan(x) else f"{x:,.0f}" for x in known["MAE (K)"]]}
-    for metric, title, digits, scale in (("MSE (K²)", "MSE (10⁶ K²)", 1, 1e6), ("MAE (K)", "MAE (K)", 0, 1), ("SRC", "SRC", 2, 1), ("MAE log", "MAE log", 2, 1), ("R² log", "R² log", 2, 1), ("nMSE", "nMSE", 2, 1), ("MAPE", "MAPE", 2, 1)):
+    text = {
+        ("paper", "MSE (10⁶ K²)"): ["–" if np.isnan(x) else f"{x / 1e6:,.2f}" for x in known["MSE (K²)"]],
+        ("paper", "MAE (K)"): ["–" if np.isnan(x) else f"{x:,.0f}" for x in known["MAE (K)"]],
+    }
+    for metric, title, digits, scale in (
+        ("MSE (K²)", "MSE (10⁶ K²)", 1, 1e6),
+        ("MAE (K)", "MAE (K)", 0, 1),
+        ("SRC", "SRC", 2, 1),
+        ("MAE log", "MAE log", 2, 1),
+        ("R² log", "R² log", 2, 1),
+        ("nMSE", "nMSE", 2, 1),
+        ("MAPE", "MAPE", 2, 1),
+    ):
         text["these videos", title] = [_with_interval(row, digits, scale) for _, row in self.scores[metric].iterrows()]
     gain = self.differences["MAE (K)"].reindex(self.scores.index)
     text["these videos", "MAE − median's"] = [_with_interval(row, 0) for _, row in gain.iterrows()]
@@ -63,18 +90,24 @@ def table(self: Report) -> pd.DataFrame: # texts; rows in the order of the score
 
 # %% ../../nbs/lib/report.ipynb #9fd21caa
 @patch
-def class_table(self: Report) -> pd.DataFrame: # texts
+def class_table(self: Report) -> pd.DataFrame:  # texts
     "The classifiers, chance and majority."
-    return pd.DataFrame({metric: [_with_interval(row, 3) for _, row in self.class_scores[metric].iterrows()] for metric in ("accuracy", "macro F1")}, index=self.class_scores.index).rename_axis("quarter of the views")
+    return pd.DataFrame(
+        {
+            metric: [_with_interval(row, 3) for _, row in self.class_scores[metric].iterrows()]
+            for metric in ("accuracy", "macro F1")
+        },
+        index=self.class_scores.index,
+    ).rename_axis("quarter of the views")
 
 # %% ../../nbs/lib/report.ipynb #36bc226c
 def compare_runs(
-    name: str, # of a model
+    name: str,  # of a model
     views_k: np.ndarray,
     predictions: dict[str, np.ndarray],
     against: str,
     metric: str = "MAE (K)",
-) -> str: # "beats", "loses to" or "cannot be told from"
+) -> str:  # "beats", "loses to" or "cannot be told from"
     "How a model stands to another in a metric, by the interval of their paired difference."
     row = evaluate(views_k, {name: predictions[name], against: predictions[against]}, against=against)[metric].loc[name]
     low, high = (-row.high, -row.low) if metric in HIGHER_IS_BETTER else (row.low, row.high)
@@ -85,57 +118,141 @@ def compare_runs(
 def sentences(self: Report) -> list[str]:
     "What beats what, and how sure one can be."
     n, models = len(self.views_k), [name for name in self.predictions if not name.startswith("constant")]
-    say = [f"{self.name}: {self.counts['train']} videos to train on, {self.counts['valid']} to validate on, {n} to test on. The paper's figures come from other videos and only their distance to the constants can be compared."]
-    if n < ENOUGH_TEST_VIDEOS: say.append(f"{n} test videos are too few to learn or to judge anything: the figures below only show that everything runs.")
-    if not models: return say
+    say = [
+        f"{self.name}: {self.counts['train']} videos to train on, {self.counts['valid']} to validate on, {n} to test on. The paper's figures come from other videos and only their distance to the constants can be compared."
+    ]
+    if n < ENOUGH_TEST_VIDEOS:
+        say.append(
+            f"{n} test videos are too few to learn or to judge anything: the figures below only show that everything runs."
+        )
+    if not models:
+        return say
     for constant in ("constant: mean", "constant: median"):
-        by = {word: [name for name in models if compare_runs(name, self.views_k, self.predictions, constant) == word] for word in ("beats", "loses to", "cannot be told from")}
-        say.append(f"In absolute error, against the {constant.split(': ')[1]} of the training views: " + "; ".join(f"{word} it: {', '.join(names) or 'none'}" for word, names in by.items()) + ".")
+        by = {
+            word: [name for name in models if compare_runs(name, self.views_k, self.predictions, constant) == word]
+            for word in ("beats", "loses to", "cannot be told from")
+        }
+        say.append(
+            f"In absolute error, against the {constant.split(': ')[1]} of the training views: "
+            + "; ".join(f"{word} it: {', '.join(names) or 'none'}" for word, names in by.items())
+            + "."
+        )
     best = self.scores["MAE (K)"].value[models].idxmin()
-    say.append(f"The smallest absolute error has {best}: {self.scores['MAE (K)'].value[best]:,.0f} K, where the median has {self.scores['MAE (K)'].value['constant: median']:,.0f} K.")
+    say.append(
+        f"The smallest absolute error has {best}: {self.scores['MAE (K)'].value[best]:,.0f} K, where the median has {self.scores['MAE (K)'].value['constant: median']:,.0f} K."
+    )
     if (both := "ensemble, compact") in models:
-        for other in ("ensemble, the paper's shape", "ensemble, compact, sight only", "ensemble, compact, speech only", "gradient boosting"):
-            if other in models: say.append(f"{both} {compare_runs(both, self.views_k, self.predictions, other, 'MAE log')} {other} in log views ({self.scores['MAE log'].value[both]:.2f} against {self.scores['MAE log'].value[other]:.2f}).")
+        for other in (
+            "ensemble, the paper's shape",
+            "ensemble, compact, sight only",
+            "ensemble, compact, speech only",
+            "gradient boosting",
+        ):
+            if other in models:
+                say.append(
+                    f"{both} {compare_runs(both, self.views_k, self.predictions, other, 'MAE log')} {other} in log views ({self.scores['MAE log'].value[both]:.2f} against {self.scores['MAE log'].value[other]:.2f})."
+                )
     top = self.class_scores["accuracy"].drop(index=["chance"]).value.idxmax()
-    return [*say, f"Best at guessing the quarter of the views: {top}, right in {self.class_scores['accuracy'].value[top]:.0%} of the test videos; chance is 25 %."]
+    return [
+        *say,
+        f"Best at guessing the quarter of the views: {top}, right in {self.class_scores['accuracy'].value[top]:.0%} of the test videos; chance is 25 %.",
+    ]
 
 # %% ../../nbs/lib/report.ipynb #b973bb74
 @patch
-def render(self: Report, format: str = "text") -> str: # text, json, csv or latex
+def render(self: Report, format: str = "text") -> str:  # text, json, csv or latex
     "The table and its sentences for a terminal, a program or a paper."
     import json
-    if format == "csv": return self.scores.set_axis([" ".join(pair) for pair in self.scores.columns], axis=1).rename_axis("model").to_csv()
-    if format == "latex": return _latex(self.table()) + "\n" + _latex(self.class_table())
-    if format == "json": return json.dumps({"corpus": self.name, "counts": self.counts, "scores": _nested(self.scores), "minus the median": _nested(self.differences), "classes": _nested(self.class_scores),
-                                            "published": _nested(PUBLISHED), "sentences": self.sentences()}, indent=1, ensure_ascii=False)
-    if format != "text": raise UserError(f"no format {format!r}: choose text, json, csv or latex")
-    short = self.table()[[("paper", "MSE (10⁶ K²)"), ("paper", "MAE (K)"), *(("these videos", title) for title in ("MSE (10⁶ K²)", "MAE (K)", "SRC", "MAE log"))]]
-    short.columns = [f"{'paper: ' if where == 'paper' else ''}{title}" for where, title in short.columns]
-    return "\n\n".join([short.to_string(), self.class_table().to_string(), "\n".join(f"- {sentence}" for sentence in self.sentences())])
 
-def _nested(frame: pd.DataFrame) -> dict: # row → column → number, or None
+    if format == "csv":
+        return (
+            self.scores.set_axis([" ".join(pair) for pair in self.scores.columns], axis=1).rename_axis("model").to_csv()
+        )
+    if format == "latex":
+        return _latex(self.table()) + "\n" + _latex(self.class_table())
+    if format == "json":
+        return json.dumps(
+            {
+                "corpus": self.name,
+                "counts": self.counts,
+                "scores": _nested(self.scores),
+                "minus the median": _nested(self.differences),
+                "classes": _nested(self.class_scores),
+                "published": _nested(PUBLISHED),
+                "sentences": self.sentences(),
+            },
+            indent=1,
+            ensure_ascii=False,
+        )
+    if format != "text":
+        raise UserError(f"no format {format!r}: choose text, json, csv or latex")
+    short = self.table()[
+        [
+            ("paper", "MSE (10⁶ K²)"),
+            ("paper", "MAE (K)"),
+            *(("these videos", title) for title in ("MSE (10⁶ K²)", "MAE (K)", "SRC", "MAE log")),
+        ]
+    ]
+    short.columns = [f"{'paper: ' if where == 'paper' else ''}{title}" for where, title in short.columns]
+    return "\n\n".join(
+        [short.to_string(), self.class_table().to_string(), "\n".join(f"- {sentence}" for sentence in self.sentences())]
+    )
+
+
+def _nested(frame: pd.DataFrame) -> dict:  # row → column → number, or None
     "A table of numbers for JSON."
-    plain = lambda x: None if np.isnan(x) else float(x)
-    return {row: {" ".join(column) if isinstance(column, tuple) else column: plain(x) for column, x in values.items()} for row, values in frame.to_dict("index").items()}
+
+    def plain(x):
+        return None if np.isnan(x) else float(x)
+
+    return {
+        row: {" ".join(column) if isinstance(column, tuple) else column: plain(x) for column, x in values.items()}
+        for row, values in frame.to_dict("index").items()
+    }
+
 
 def _latex(table: pd.DataFrame) -> str:
     "A table of texts for LaTeX, without needing any package beyond booktabs."
     flat = table.set_axis([" ".join(c) if isinstance(c, tuple) else c for c in table.columns], axis=1)
-    rows = [" & ".join([flat.index.name, *flat.columns]), *(" & ".join([name, *values]) for name, values in zip(flat.index, flat.to_numpy()))]
-    for plain, tex in (("%", r"\%"), ("⁶", "$^6$"), ("²", "$^2$"), ("−", "$-$"), ("–", "--")): rows = [row.replace(plain, tex) for row in rows]
+    rows = [
+        " & ".join([flat.index.name, *flat.columns]),
+        *(" & ".join([name, *values]) for name, values in zip(flat.index, flat.to_numpy())),
+    ]
+    for plain, tex in (("%", r"\%"), ("⁶", "$^6$"), ("²", "$^2$"), ("−", "$-$"), ("–", "--")):
+        rows = [row.replace(plain, tex) for row in rows]
     lines = [row + r" \\" for row in rows]
-    return "\n".join([r"\begin{tabular}{l" + "r"*flat.shape[1] + "}", r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}"])
+    return "\n".join(
+        [
+            r"\begin{tabular}{l" + "r" * flat.shape[1] + "}",
+            r"\toprule",
+            lines[0],
+            r"\midrule",
+            *lines[1:],
+            r"\bottomrule",
+            r"\end{tabular}",
+        ]
+    )
 
 # %% ../../nbs/lib/report.ipynb #28d375e9
 @patch
-def save(self: Report,
-    folder: str | Path, # for instance runs/ in the corpus folder
-) -> list[Path]: # the files
+def save(
+    self: Report,
+    folder: str | Path,  # for instance runs/ in the corpus folder
+) -> list[Path]:  # the files
     "Write the table in every format and the pictures."
     folder, files = Path(folder), []
     for format, name in (("text", "table.txt"), ("json", "table.json"), ("csv", "table.csv"), ("latex", "table.tex")):
-        with atomic_write(folder/name) as part: part.write_text(self.render(format) + "\n", encoding="utf-8")
-        files.append(folder/name)
-    chosen = {name: self.predictions[name] for name in ("CNN3D", "ensemble, the paper's shape", "ensemble, compact", "gradient boosting") if name in self.predictions}
-    figures = {"predictions.png": plot_predictions(self.views_k, chosen), "losses.png": plot_losses(self.logs), "confusion.png": plot_confusion(self.truth, self.classes)}
-    return files + [save_figure(figure, folder/name) for name, figure in figures.items()]
+        with atomic_write(folder / name) as part:
+            part.write_text(self.render(format) + "\n", encoding="utf-8")
+        files.append(folder / name)
+    chosen = {
+        name: self.predictions[name]
+        for name in ("CNN3D", "ensemble, the paper's shape", "ensemble, compact", "gradient boosting")
+        if name in self.predictions
+    }
+    figures = {
+        "predictions.png": plot_predictions(self.views_k, chosen),
+        "losses.png": plot_losses(self.logs),
+        "confusion.png": plot_confusion(self.truth, self.classes),
+    }
+    return files + [save_figure(figure, folder / name) for name, figure in figures.items()]

@@ -20,31 +20,33 @@ from .store import write_json
 
 # %% ../../nbs/lib/splits.ipynb #cbd1f660
 def near_duplicate_pairs(
-    media: pd.DataFrame, # from `probe_all`
-    bits: int = 10, # largest difference between two hashes
-    seconds: float = 0.5, # largest difference in length
-) -> list[tuple[str, str]]: # pairs of ids
-    "Dataset whose opening frames and lengths agree."
+    media: pd.DataFrame,  # from `probe_all`
+    bits: int = 10,  # largest difference between two hashes
+    seconds: float = 0.5,  # largest difference in length
+) -> list[tuple[str, str]]:  # pairs of ids
+    "Videos whose opening frames and lengths agree."
     known = media[media.hashes.map(lambda h: any(h))].sort_values("duration")
-    if known.empty: return []
+    if known.empty:
+        return []
     ids, lengths = known.index.to_numpy(), known.duration.to_numpy()
     hashes = np.array(known.hashes.tolist(), dtype=np.uint64)
     ends = np.searchsorted(lengths, lengths + seconds, side="right")
     pairs = []
     for i, end in enumerate(ends):
-        near = (np.bitwise_count(hashes[i] ^ hashes[i + 1:end]) <= bits).all(1)
+        near = (np.bitwise_count(hashes[i] ^ hashes[i + 1 : end]) <= bits).all(1)
         pairs += [(ids[i], ids[j]) for j in i + 1 + np.flatnonzero(near)]
     return pairs
 
 # %% ../../nbs/lib/splits.ipynb #8e3b1a75
 def group_videos(
     ids: Sequence[str],
-    pairs: Iterable[tuple[str, str]] = (), # pairs of ids that belong together
-    labels: Sequence | None = None, # e.g. authors: equal labels belong together, missing ones do not
-) -> pd.Series: # id → number of its group
+    pairs: Iterable[tuple[str, str]] = (),  # pairs of ids that belong together
+    labels: Sequence | None = None,  # e.g. authors: equal labels belong together, missing ones do not
+) -> pd.Series:  # id → number of its group
     "The smallest groups that keep `pairs` and equal `labels` together."
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
+
     place = {id: n for n, id in enumerate(ids)}
     edges = [(place[a], place[b]) for a, b in pairs]
     if labels is not None:
@@ -54,31 +56,37 @@ def group_videos(
     graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(place), len(place)))
     return pd.Series(connected_components(graph, directed=False)[1], index=pd.Index(ids, name="id"))
 
-def near_duplicates(table: pd.DataFrame, progress: bool = True) -> pd.Series: # id → number of its group
+
+def near_duplicates(table: pd.DataFrame, progress: bool = True) -> pd.Series:  # id → number of its group
     "Groups of near-duplicates in a table of videos; most groups hold one video."
     return group_videos(table.id, near_duplicate_pairs(probe_all(table, progress)))
 
 # %% ../../nbs/lib/splits.ipynb #bbce0ced
 def reencode(
-    source: str | Path, # a video file
-    target: str | Path, # the copy
-    width: int = 108, # pixels, even
-    height: int = 192, # pixels, even
-    crf: int = 32, # quality of H.264: higher is coarser
+    source: str | Path,  # a video file
+    target: str | Path,  # the copy
+    width: int = 108,  # pixels, even
+    height: int = 192,  # pixels, even
+    crf: int = 32,  # quality of H.264: higher is coarser
 ) -> None:
     "Write a smaller, coarser copy of a video's pictures, as a repost would be."
     import av
+
     with av.open(str(source)) as old, av.open(str(target), "w") as new:
-        stream = new.add_stream("libx264", rate=old.streams.video[0].average_rate, options={"crf": str(crf), "preset": "ultrafast"})
+        stream = new.add_stream(
+            "libx264", rate=old.streams.video[0].average_rate, options={"crf": str(crf), "preset": "ultrafast"}
+        )
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for frame in old.decode(video=0): new.mux(stream.encode(frame.reformat(width, height, "yuv420p")))
+        for frame in old.decode(video=0):
+            new.mux(stream.encode(frame.reformat(width, height, "yuv420p")))
         new.mux(stream.encode(None))
 
 # %% ../../nbs/lib/splits.ipynb #3245b2bb
 @dataclass(frozen=True)
 class Split:
     "Ids of the videos to train on, to validate on and to test on, and how they were drawn."
-    kind: str # random, time or author
+
+    kind: str  # random, time or author
     seed: int
     train: tuple[str, ...]
     valid: tuple[str, ...]
@@ -91,24 +99,29 @@ class Split:
     @classmethod
     def load(cls, path: str | Path) -> "Split":
         "Read a split that `save` wrote."
-        try: stored = json.loads(Path(path).read_text())
-        except (OSError, ValueError) as error: raise UserError(f"{path} is not a stored split: {error}") from None
+        try:
+            stored = json.loads(Path(path).read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is not a stored split: {error}") from None
         return cls(stored["kind"], stored["seed"], *(tuple(stored[part]) for part in ("train", "valid", "test")))
 
 # %% ../../nbs/lib/splits.ipynb #82dfc73d
-MIN_VIDEOS = 10 # fewer cannot be split into three parts that mean anything
+MIN_VIDEOS = 10  # fewer cannot be split into three parts that mean anything
 
 # %% ../../nbs/lib/splits.ipynb #8828112c
 def _draw(groups: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     "Positions of the rest and of a random share of the groups."
     from sklearn.model_selection import GroupShuffleSplit
+
     return next(GroupShuffleSplit(1, test_size=share, random_state=seed).split(groups, groups=groups))
+
 
 def _random_parts(groups: np.ndarray, shares: np.ndarray, seed: int) -> list[np.ndarray]:
     "Train, validation and test positions, drawn by groups."
     rest, test = _draw(groups, shares[2], seed)
     train, valid = _draw(groups[rest], shares[1] / (shares[0] + shares[1]), seed + 1)
     return [rest[train], rest[valid], test]
+
 
 def _time_parts(groups: np.ndarray, shares: np.ndarray, posted: pd.Series) -> list[np.ndarray]:
     "Train, validation and test positions in the order of time; a group stands where its first video stands."
@@ -120,22 +133,35 @@ def _time_parts(groups: np.ndarray, shares: np.ndarray, posted: pd.Series) -> li
 
 # %% ../../nbs/lib/splits.ipynb #0b348548
 def make_split(
-    table: pd.DataFrame, # from `read_corpus`
-    kind: str = "random", # random, time or author
-    sizes: tuple[float, float, float] = (800, 200, 100), # train, validation, test; read as proportions
+    table: pd.DataFrame,  # from `read_corpus`
+    kind: str = "random",  # random, time or author
+    sizes: tuple[float, float, float] = (800, 200, 100),  # train, validation, test; read as proportions
     seed: int = 42,
-    groups: pd.Series | None = None, # id → group that must stay together, from `near_duplicates`
+    groups: pd.Series | None = None,  # id → group that must stay together, from `near_duplicates`
 ) -> Split:
     "Split videos into three parts; near-duplicates given by `groups` are never on both sides."
-    if kind not in ("random", "time", "author"): raise UserError(f"no split {kind!r}: choose random, time or author")
+    if kind not in ("random", "time", "author"):
+        raise UserError(f"no split {kind!r}: choose random, time or author")
     column = {"time": "posted_at", "author": "author"}.get(kind)
-    if column and (column not in table or table[column].isna().any()): raise UserError(f"a split by {kind} needs {column} for every video")
-    if len(table) < MIN_VIDEOS: raise UserError(f"{len(table)} videos are too few to learn from: {MIN_VIDEOS} is the least that can be split into three parts")
-    if min(sizes) <= 0: raise UserError(f"sizes {sizes}: training, validation and test each need a share above zero")
+    if column and (column not in table or table[column].isna().any()):
+        raise UserError(f"a split by {kind} needs {column} for every video")
+    if len(table) < MIN_VIDEOS:
+        raise UserError(
+            f"{len(table)} videos are too few to learn from: {MIN_VIDEOS} is the least that can be split into three parts"
+        )
+    if min(sizes) <= 0:
+        raise UserError(f"sizes {sizes}: training, validation and test each need a share above zero")
     near = table.id.map(groups) if groups is not None else pd.Series(range(len(table)))
     pairs = [(a, b) for _, ids in table.id.groupby(near.to_numpy()) for a, b in zip(ids, ids.iloc[1:])]
     together = group_videos(table.id, pairs, table.author if kind == "author" else None).to_numpy()
-    if together.max() < MIN_VIDEOS - 1: raise UserError(f"only {together.max() + 1} groups of videos are independent of each other: {MIN_VIDEOS} is the least")
+    if together.max() < MIN_VIDEOS - 1:
+        raise UserError(
+            f"only {together.max() + 1} groups of videos are independent of each other: {MIN_VIDEOS} is the least"
+        )
     shares = np.array(sizes) / sum(sizes)
-    parts = _time_parts(together, shares, table.posted_at.reset_index(drop=True)) if kind == "time" else _random_parts(together, shares, seed)
+    parts = (
+        _time_parts(together, shares, table.posted_at.reset_index(drop=True))
+        if kind == "time"
+        else _random_parts(together, shares, seed)
+    )
     return Split(kind, seed, *(tuple(table.id.iloc[sorted(part)]) for part in parts))

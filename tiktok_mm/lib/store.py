@@ -22,15 +22,16 @@ from .core import UserError, safe_id
 # %% ../../nbs/lib/store.ipynb #1ac2eeec
 @contextmanager
 def atomic_write(
-    path: str | Path, # where the finished file shall be
-) -> Iterator[Path]: # write to this path instead
+    path: str | Path,  # where the finished file shall be
+) -> Iterator[Path]:  # write to this path instead
     "Write to a temporary neighbour of `path`; it takes the name `path` only if the block ends without an error."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.tmp")
     try:
         yield part
-        with open(part, "rb+") as file: os.fsync(file.fileno())
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -38,7 +39,9 @@ def atomic_write(
 # %% ../../nbs/lib/store.ipynb #02eb4373
 def write_json(path: str | Path, value) -> None:
     "Write `value` to `path` as readable JSON, whole or not at all."
-    with atomic_write(path) as part: part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
 
 def write_jsonl(path: str | Path, records: Iterable[dict]) -> None:
     "Write `records` to `path`, one JSON object a line, whole or not at all."
@@ -50,40 +53,49 @@ def append_jsonl(path: str | Path, record: dict) -> None:
     "Append one `record` to `path` as a line of its own and flush it to the disk, even after a line that was cut off."
     line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
     with open(path, "ab+") as file:
-        if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n": line = b"\n" + line
+        if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+            line = b"\n" + line
         file.write(line)
         file.flush()
         os.fsync(file.fileno())
 
+
 def read_jsonl(path: str | Path) -> list[dict]:
     "The records of `path`; a last line without its end was cut off by a killed writer and is passed over."
     lines = Path(path).read_text(encoding="utf-8", errors="replace").split("\n")
-    return [record for n, line in enumerate(lines, 1) if (record := _parse_line(path, n, line, last=n == len(lines))) is not None]
+    return [
+        record
+        for n, line in enumerate(lines, 1)
+        if (record := _parse_line(path, n, line, last=n == len(lines))) is not None
+    ]
 
 # %% ../../nbs/lib/store.ipynb #66a731a1
 def _parse_line(path, n: int, line: str, last: bool) -> dict | None:
     "Line `n` of a JSONL file as a record; None for an empty or a cut-off line."
-    try: return json.loads(line) if line.strip() else None
+    try:
+        return json.loads(line) if line.strip() else None
     except json.JSONDecodeError as error:
         text = line.rstrip()
-        if last or not text.endswith("}") or error.pos >= len(text) or error.msg.startswith("Unterminated"): return None
+        if last or not text.endswith("}") or error.pos >= len(text) or error.msg.startswith("Unterminated"):
+            return None
         raise UserError(f"{Path(path).name}, line {n}: not JSON ({error.msg})") from None
 
 # %% ../../nbs/lib/store.ipynb #198cacbf
 def fold_events(
-    events: Iterable[dict], # in the order in which they were written; those without an `id` belong to no video
-) -> list[dict]: # one record for each id, in the order of first appearance
+    events: Iterable[dict],  # in the order in which they were written; those without an `id` belong to no video
+) -> list[dict]:  # one record for each id, in the order of first appearance
     "The events of each `id`, merged into one record: where two of them set the same key, the later one holds."
     records: dict[str, dict] = {}
     for event in events:
-        if "id" in event: records.setdefault(event["id"], {}).update(event)
+        if "id" in event:
+            records.setdefault(event["id"], {}).update(event)
     return list(records.values())
 
 # %% ../../nbs/lib/store.ipynb #40df6348
 def config_hash(
-    config, # a stage's settings: a dataclass or a dict
-    source: str | Path | None = None, # the file that the features come from; its size goes into the key
-) -> str: # 16 hexadecimal digits
+    config,  # a stage's settings: a dataclass or a dict
+    source: str | Path | None = None,  # the file that the features come from; its size goes into the key
+) -> str:  # 16 hexadecimal digits
     "A key that changes when the settings or the source file change."
     settings = config if isinstance(config, dict) else {"kind": type(config).__name__, **asdict(config)}
     size = Path(source).stat().st_size if source else None
@@ -92,41 +104,51 @@ def config_hash(
 # %% ../../nbs/lib/store.ipynb #60a43320
 def feature_path(corpus: str | Path, stage: str, id: str) -> Path:
     "Where a stage keeps the features of a video: `features/<stage>/<id>.safetensors` in the corpus folder."
-    return Path(corpus)/"features"/stage/f"{safe_id(id)}.safetensors"
+    return Path(corpus) / "features" / stage / f"{safe_id(id)}.safetensors"
+
 
 def save_features(
-    path: str | Path, # `features/<stage>/<id>.safetensors`
-    arrays: dict[str, np.ndarray], # named arrays
-    key: str, # from `config_hash`
-    metadata: dict | None = None, # anything small that belongs to the arrays, as JSON
+    path: str | Path,  # `features/<stage>/<id>.safetensors`
+    arrays: dict[str, np.ndarray],  # named arrays
+    key: str,  # from `config_hash`
+    metadata: dict | None = None,  # anything small that belongs to the arrays, as JSON
 ) -> None:
     "Write `arrays` with their `key` and `metadata`, whole or not at all."
     from safetensors.numpy import save_file
+
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    with atomic_write(path) as part: save_file(arrays, part, {"about": json.dumps({"key": key, "metadata": metadata or {}}, ensure_ascii=False)})
+    with atomic_write(path) as part:
+        save_file(arrays, part, {"about": json.dumps({"key": key, "metadata": metadata or {}}, ensure_ascii=False)})
+
 
 def load_features(path: str | Path) -> dict[str, np.ndarray]:
     "The arrays that `save_features` wrote."
     from safetensors.numpy import load_file
+
     return load_file(path)
 
+
 def load_stage(
-    corpus: str | Path, # the corpus folder
-    stage: str, # visual, audio, …
+    corpus: str | Path,  # the corpus folder
+    stage: str,  # visual, audio, …
     id: str,
-) -> dict[str, np.ndarray]: # named arrays
+) -> dict[str, np.ndarray]:  # named arrays
     "What a stage stored for a video; `UserError` if it was not extracted."
     path = feature_path(corpus, stage, id)
-    if not path.exists(): raise UserError(f"no {stage} features of video {id} yet: run tiktok-mm extract {corpus}")
+    if not path.exists():
+        raise UserError(f"no {stage} features of video {id} yet: run tiktok-mm extract {corpus}")
     return load_features(path)
 
 # %% ../../nbs/lib/store.ipynb #1584e8f5
-def features_header(path: str | Path) -> dict: # {"key": …, "metadata": {…}}; empty if there is no readable file
+def features_header(path: str | Path) -> dict:  # {"key": …, "metadata": {…}}; empty if there is no readable file
     "The key and the metadata of a feature file, without reading its arrays."
     try:
-        with open(path, "rb") as file: header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        with open(path, "rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         return json.loads(header["__metadata__"]["about"])
-    except (OSError, ValueError, KeyError, MemoryError, OverflowError): return {}
+    except (OSError, ValueError, KeyError, MemoryError, OverflowError):
+        return {}
+
 
 def is_cached(path: str | Path, key: str) -> bool:
     "Whether a feature file is there and was made with this key."

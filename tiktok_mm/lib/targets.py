@@ -16,49 +16,63 @@ from .core import UserError
 @dataclass(frozen=True)
 class TargetScaler:
     "Views in thousands to what a model learns, and back; fit it on training videos only."
-    kind: str = "standard" # none, standard, log or power
+
+    kind: str = "standard"  # none, standard, log or power
     mean: float = 0.0
     std: float = 1.0
-    exponent: float = 1.0 # of the curve before scaling: 1 is none, 0 the logarithm of 1 + views
+    exponent: float = 1.0  # of the curve before scaling: 1 is none, 0 the logarithm of 1 + views
 
     def __post_init__(self):
-        if self.kind not in ("none", "standard", "log", "power"): raise UserError(f"no target scaling {self.kind!r}: choose none, standard, log or power")
+        if self.kind not in ("none", "standard", "log", "power"):
+            raise UserError(f"no target scaling {self.kind!r}: choose none, standard, log or power")
 
     def fit(self, views_k) -> "TargetScaler":
         "The scaler with exponent, mean and standard deviation of these (training) view counts."
         views_k = np.asarray(views_k, dtype=np.float64)
-        if self.kind == "none": return self
-        if not views_k.std() > 0: raise UserError("the training view counts are all the same: there is nothing to learn")
-        curved = replace(self, mean=0.0, std=1.0, exponent=_most_normal(views_k) if self.kind == "power" else float(self.kind == "standard"))
+        if self.kind == "none":
+            return self
+        if not views_k.std() > 0:
+            raise UserError("the training view counts are all the same: there is nothing to learn")
+        curved = replace(
+            self,
+            mean=0.0,
+            std=1.0,
+            exponent=_most_normal(views_k) if self.kind == "power" else float(self.kind == "standard"),
+        )
         target = curved.transform(views_k)
         return replace(curved, mean=float(target.mean()), std=float(target.std()))
 
     def transform(self, views_k) -> np.ndarray:
         "Views in thousands to the model's scale."
         from scipy.special import boxcox1p
+
         return (boxcox1p(np.asarray(views_k, dtype=np.float64), self.exponent) - self.mean) / self.std
 
     def inverse(self, target) -> np.ndarray:
         "The model's scale to views in thousands, never negative."
         from scipy.special import inv_boxcox1p
+
         value = np.asarray(target, dtype=np.float64) * self.std + self.mean
         return inv_boxcox1p(value.clip(min=0), self.exponent)
 
-def _most_normal(views_k: np.ndarray) -> float: # 0 to 1
+
+def _most_normal(views_k: np.ndarray) -> float:  # 0 to 1
     "The exponent of the Box-Cox curve that makes these counts most likely to be normal."
     from scipy.stats import boxcox_normmax
+
     return float(np.clip(boxcox_normmax(1 + views_k, method="mle"), 0, 1))
 
 # %% ../../nbs/lib/targets.ipynb #4e77d96f
 @dataclass(frozen=True)
 class Quartiles:
     "Views in thousands to classes 0…3; fit it on training videos only."
+
     thresholds: tuple[float, ...] = ()
 
     def fit(self, views_k) -> "Quartiles":
         "The quartiles of these (training) view counts."
         return replace(self, thresholds=tuple(float(x) for x in np.quantile(views_k, (0.25, 0.5, 0.75))))
 
-    def transform(self, views_k) -> np.ndarray: # 0…3; a video on a threshold belongs to the quarter below
+    def transform(self, views_k) -> np.ndarray:  # 0…3; a video on a threshold belongs to the quarter below
         "The class of each view count."
         return np.searchsorted(self.thresholds, views_k)

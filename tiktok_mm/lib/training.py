@@ -34,74 +34,109 @@ _log = logging.getLogger("tiktok_mm")
 # %% ../../nbs/lib/training.ipynb #ed29a853
 class Shuffle(Sampler):
     "The numbers 0…n−1 in an order that depends on the seed and the epoch only."
-    def __init__(self, n: int, seed: int): self.n, self.seed, self.epoch = n, seed, 0
-    def __len__(self): return self.n
-    def set_epoch(self, epoch: int): self.epoch = epoch
-    def __iter__(self): return iter(np.random.default_rng([self.seed, self.epoch]).permutation(self.n).tolist())
+
+    def __init__(self, n: int, seed: int):
+        self.n, self.seed, self.epoch = n, seed, 0
+
+    def __len__(self):
+        return self.n
+
+    def set_epoch(self, epoch: int):
+        self.epoch = epoch
+
+    def __iter__(self):
+        return iter(np.random.default_rng([self.seed, self.epoch]).permutation(self.n).tolist())
+
 
 class AtomicCheckpoints(TorchCheckpointIO):
     "Checkpoints that appear whole or not at all."
+
     def save_checkpoint(self, checkpoint, path, storage_options=None):
-        with atomic_write(path) as part: torch.save(checkpoint, part)
+        with atomic_write(path) as part:
+            torch.save(checkpoint, part)
 
 # %% ../../nbs/lib/training.ipynb #da57e86e
 @dataclass(frozen=True)
 class TrainConfig:
     "How to train: everything that is not the model."
+
     epochs: int = 10
     batch_size: int = 8
     lr: float = 1e-3
-    weight_decay: float = 0.
-    one_cycle: bool = False       # let the learning rate rise to `lr` and fall again over the whole run (Smith 2018); its last epoch counts
-    patience: int | None = None   # stop after this many epochs without a better validation loss; None: never
+    weight_decay: float = 0.0
+    one_cycle: bool = False  # let the learning rate rise to `lr` and fall again over the whole run (Smith 2018); its last epoch counts
+    patience: int | None = None  # stop after this many epochs without a better validation loss; None: never
     seed: int = 42
-    precision: str = "32-true"    # "bf16-mixed" on a GPU, see `best_precision`
+    precision: str = "32-true"  # "bf16-mixed" on a GPU, see `best_precision`
     devices: int = 1
 
 # %% ../../nbs/lib/training.ipynb #9860839b
 class LitModel(L.LightningModule):
     "A model and its loss, as Lightning wants them; the noise of a step depends on the seed and the step only."
-    def __init__(self,
-        model: nn.Module, # Batch → (B, …)
-        loss: Callable[[Tensor, Batch], Tensor], # (what the model says, batch) → scalar
+
+    def __init__(
+        self,
+        model: nn.Module,  # Batch → (B, …)
+        loss: Callable[[Tensor, Batch], Tensor],  # (what the model says, batch) → scalar
         config: TrainConfig = TrainConfig(),
-        metadata: dict | None = None, # what makes this run the one that it is; goes into its checkpoints
+        metadata: dict | None = None,  # what makes this run the one that it is; goes into its checkpoints
     ):
         super().__init__()
         self.model, self.loss, self.config, self.metadata = model, loss, config, metadata
 
-    def on_save_checkpoint(self, checkpoint): checkpoint["metadata"] = self.metadata
+    def on_save_checkpoint(self, checkpoint):
+        checkpoint["metadata"] = self.metadata
 
-    def on_train_batch_start(self, batch, _): torch.manual_seed(self.config.seed*1_000_003 + self.global_step)
-    def training_step(self, batch, _): return self._step(batch, "train")
-    def validation_step(self, batch, _): self._step(batch, "valid")
+    def on_train_batch_start(self, batch, _):
+        torch.manual_seed(self.config.seed * 1_000_003 + self.global_step)
+
+    def training_step(self, batch, _):
+        return self._step(batch, "train")
+
+    def validation_step(self, batch, _):
+        self._step(batch, "valid")
 
     def configure_optimizers(self):
-        fused = not self.config.precision.endswith("mixed") # Lightning does not clip the gradients of a fused optimizer under autocast
-        optimizer = torch.optim.AdamW(self.model.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay, fused=fused)
-        if not self.config.one_cycle: return optimizer
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.config.lr, total_steps=self.trainer.estimated_stepping_batches)
+        fused = not self.config.precision.endswith(
+            "mixed"
+        )  # Lightning does not clip the gradients of a fused optimizer under autocast
+        optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay, fused=fused
+        )
+        if not self.config.one_cycle:
+            return optimizer
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.config.lr, total_steps=self.trainer.estimated_stepping_batches
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _step(self, batch: Batch, name: str) -> Tensor:
         loss = self.loss(self.model(batch), batch)
-        self.log(f"{name}_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.target if batch.target is not None else batch.frame_mask))
+        self.log(
+            f"{name}_loss",
+            loss,
+            on_step=False,
+            on_epoch=True,
+            prog_bar=True,
+            batch_size=len(batch.target if batch.target is not None else batch.frame_mask),
+        )
         return loss
 
 # %% ../../nbs/lib/training.ipynb #d3e665c3
 def train_model(
-    model: nn.Module, # Batch → (B, …)
+    model: nn.Module,  # Batch → (B, …)
     loss: Callable[[Tensor, Batch], Tensor],
     train: Dataset,
-    folder: str | Path, # for the log and, while it runs, the checkpoints; the same run, killed in the same folder, resumes
+    folder: str
+    | Path,  # for the log and, while it runs, the checkpoints; the same run, killed in the same folder, resumes
     config: TrainConfig = TrainConfig(),
-    valid: Dataset | None = None, # videos that choose the best epoch
+    valid: Dataset | None = None,  # videos that choose the best epoch
     callbacks: Sequence[L.Callback] = (),
-    metadata: dict | None = None, # what else makes this run the one that it is, as JSON: settings, split, data
-    progress: bool = False, # show a progress bar
-) -> list[dict]: # one record an epoch: epoch, train_loss, valid_loss
+    metadata: dict | None = None,  # what else makes this run the one that it is, as JSON: settings, split, data
+    progress: bool = False,  # show a progress bar
+) -> list[dict]:  # one record an epoch: epoch, train_loss, valid_loss
     "Train `model` in place; the weights of its best epoch stay, or those of the last where there is no validation or the learning rate has come to rest."
-    checkpoints, metadata = Path(folder)/"checkpoints", _run_metadata(train, valid, config, metadata)
+    checkpoints, metadata = Path(folder) / "checkpoints", _run_metadata(train, valid, config, metadata)
     lesson, last = LitModel(model, loss, config, metadata), _resumable(folder, metadata)
     best = "valid_loss" if valid and not config.one_cycle else None
     keep = ModelCheckpoint(checkpoints, "best", monitor=best, save_last=True, enable_version_counter=False)
@@ -117,28 +152,46 @@ def train_model(
 # %% ../../nbs/lib/training.ipynb #c0ffee02
 def _run_metadata(train: Dataset, valid: Dataset | None, config: TrainConfig, metadata: dict | None) -> dict:
     "What makes a run the one that it is, as JSON gives it back."
-    return json.loads(json.dumps({"training": asdict(config), "train": train.ids, "valid": valid.ids if valid else [], **(metadata or {})}))
+    return json.loads(
+        json.dumps(
+            {"training": asdict(config), "train": train.ids, "valid": valid.ids if valid else [], **(metadata or {})}
+        )
+    )
+
 
 def _resumable(folder: str | Path, metadata: dict) -> Path | None:
     "The last checkpoint of a run that was interrupted, if it is this very run; what another run left is removed."
-    last = Path(folder)/"checkpoints"/"last.ckpt"
+    last = Path(folder) / "checkpoints" / "last.ckpt"
     if last.exists():
-        if (stored := _checkpoint_metadata(last)) == metadata: return last
+        if (stored := _checkpoint_metadata(last)) == metadata:
+            return last
         other = sorted(key for key in metadata.keys() | stored.keys() if metadata.get(key) != stored.get(key))
-        _log.warning(f"{folder}: an interrupted run with other {', '.join(other)} was found there: training starts afresh")
-    for left in ("checkpoints", "log"): shutil.rmtree(Path(folder)/left, ignore_errors=True)
+        _log.warning(
+            f"{folder}: an interrupted run with other {', '.join(other)} was found there: training starts afresh"
+        )
+    for left in ("checkpoints", "log"):
+        shutil.rmtree(Path(folder) / left, ignore_errors=True)
     return None
+
 
 def _checkpoint_metadata(path: Path) -> dict:
     "The metadata of a checkpoint; empty if it has none or cannot be read."
-    try: return torch.load(path, map_location="cpu", mmap=True, weights_only=True).get("metadata") or {}
-    except Exception: return {}
+    try:
+        return torch.load(path, map_location="cpu", mmap=True, weights_only=True).get("metadata") or {}
+    except Exception:
+        return {}
 
 # %% ../../nbs/lib/training.ipynb #db7e0afc
 def _loaders(model, train: Dataset, valid: Dataset | None, config: TrainConfig) -> list[DataLoader]:
     "The training videos in shuffled order and the validation videos in theirs, as batches of what the model reads."
-    load = lambda videos, **how: DataLoader(range(len(videos)), config.batch_size, collate_fn=lambda rows: videos.batch(rows, model.reads), **how)
+
+    def load(videos, **how):
+        return DataLoader(
+            range(len(videos)), config.batch_size, collate_fn=lambda rows: videos.batch(rows, model.reads), **how
+        )
+
     return [load(train, sampler=Shuffle(len(train), config.seed)), *([load(valid)] if valid else [])]
+
 
 def _stopping(config: TrainConfig, valid) -> list[L.Callback]:
     "Early stopping on the validation loss where it is wanted and possible."
@@ -148,45 +201,75 @@ def _stopping(config: TrainConfig, valid) -> list[L.Callback]:
 def _trainer(folder: str | Path, config: TrainConfig, callbacks: list[L.Callback], progress: bool) -> L.Trainer:
     "Lightning's trainer with our habits: a CSV log in `folder`, whole checkpoints, nothing printed but the progress bar."
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    return L.Trainer(max_epochs=config.epochs, precision=config.precision, devices=config.devices, accelerator="auto", callbacks=callbacks + [TQDMProgressBar()]*progress, gradient_clip_val=1.,
-        logger=CSVLogger(folder, name="log", flush_logs_every_n_steps=1), plugins=[AtomicCheckpoints()], log_every_n_steps=1, num_sanity_val_steps=0,
-        enable_progress_bar=progress, enable_model_summary=False)
+    return L.Trainer(
+        max_epochs=config.epochs,
+        precision=config.precision,
+        devices=config.devices,
+        accelerator="auto",
+        callbacks=callbacks + [TQDMProgressBar()] * progress,
+        gradient_clip_val=1.0,
+        logger=CSVLogger(folder, name="log", flush_logs_every_n_steps=1),
+        plugins=[AtomicCheckpoints()],
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+    )
 
-def read_log(folder: str | Path) -> list[dict]: # epoch, train_loss and, where there was validation, valid_loss
+
+def read_log(folder: str | Path) -> list[dict]:  # epoch, train_loss and, where there was validation, valid_loss
     "The losses that `learn` logged, one record an epoch; a run that was resumed wrote them in several parts, of which the last counts."
-    parts = sorted((Path(folder)/"log").glob("version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1]))
+    parts = sorted(
+        (Path(folder) / "log").glob("version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1])
+    )
     table = pd.concat([pd.read_csv(part).groupby("epoch").first().drop(columns="step") for part in parts])
     return table.groupby("epoch").last().reset_index().to_dict("records")
 
 # %% ../../nbs/lib/training.ipynb #1dbdda5b
-def best_precision() -> str: # Lightning's name for it
+def best_precision() -> str:  # Lightning's name for it
     "bf16 on a GPU that computes in it, else fp32."
-    return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    return (
+        "bf16-mixed"
+        if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+        else "32-true"
+    )
 
 # %% ../../nbs/lib/training.ipynb #8c9138ef
 def save_weights(
     folder: str | Path,
     model: nn.Module,
-    metadata: dict, # anything about the run that JSON can hold; the versions of the packages are added
+    metadata: dict,  # anything about the run that JSON can hold; the versions of the packages are added
 ) -> None:
     "Write `weights.safetensors` and `run.json`."
     from importlib.metadata import version
+
     from safetensors.torch import save_file
+
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    with atomic_write(Path(folder)/"weights.safetensors") as part: save_file(weights, part)
-    write_json(Path(folder)/"run.json", {**metadata, "versions": {name: version(name) for name in ("torch", "lightning", "numpy", "scikit-learn")}})
+    with atomic_write(Path(folder) / "weights.safetensors") as part:
+        save_file(weights, part)
+    write_json(
+        Path(folder) / "run.json",
+        {**metadata, "versions": {name: version(name) for name in ("torch", "lightning", "numpy", "scikit-learn")}},
+    )
+
 
 def load_weights(folder: str | Path, model: nn.Module) -> nn.Module:
     "`model` with the weights of a run folder, ready to predict."
     from safetensors.torch import load_file
-    model.load_state_dict(load_file(Path(folder)/"weights.safetensors"))
+
+    model.load_state_dict(load_file(Path(folder) / "weights.safetensors"))
     return model.eval()
 
 # %% ../../nbs/lib/training.ipynb #d76f66b0
 def same_run(folder: str | Path, metadata: dict) -> bool:
     "Whether `folder` holds a finished run with this metadata."
-    path, plain = Path(folder)/"run.json", json.loads(json.dumps(metadata))
-    return path.exists() and (Path(folder)/"weights.safetensors").exists() and plain.items() <= json.loads(path.read_text()).items()
+    path, plain = Path(folder) / "run.json", json.loads(json.dumps(metadata))
+    return (
+        path.exists()
+        and (Path(folder) / "weights.safetensors").exists()
+        and plain.items() <= json.loads(path.read_text()).items()
+    )
 
 # %% ../../nbs/lib/training.ipynb #55a04f14
 def count_parameters(model: nn.Module) -> int:

@@ -13,74 +13,104 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # %% ../../nbs/lib/winograd.ipynb #782285f1
-_B = [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]] # 6 of a tile → 6
-_G = [[1/4, 0, 0], [-1/6, -1/6, -1/6], [-1/6, 1/6, -1/6], [1/24, 1/12, 1/6], [1/24, -1/12, 1/6], [0, 0, 1]]                            # 3 of a kernel → 6
-_A = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]                                              # 6 products → 4 outputs
-_ONES = 6 + 1                                                                                                                          # the product that counts once in each of 4×4 outputs
+_B = [
+    [4, 0, -5, 0, 1, 0],
+    [0, -4, -4, 1, 1, 0],
+    [0, 4, -4, -1, 1, 0],
+    [0, -2, -1, 2, 1, 0],
+    [0, 2, -1, -2, 1, 0],
+    [0, 4, 0, -5, 0, 1],
+]  # 6 of a tile → 6
+_G = [
+    [1 / 4, 0, 0],
+    [-1 / 6, -1 / 6, -1 / 6],
+    [-1 / 6, 1 / 6, -1 / 6],
+    [1 / 24, 1 / 12, 1 / 6],
+    [1 / 24, -1 / 12, 1 / 6],
+    [0, 0, 1],
+]  # 3 of a kernel → 6
+_A = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]  # 6 products → 4 outputs
+_ONES = 6 + 1  # the product that counts once in each of 4×4 outputs
+
 
 def _square(matrix: list[list[float]], like: Tensor) -> Tensor:
     "A transform of rows and columns at once."
     one = torch.tensor(matrix, dtype=like.dtype)
     return torch.kron(one, one)
 
-def _each(matrix: Tensor, tiles: Tensor, out: Tensor | None = None) -> Tensor: # (n, rows of the matrix, C)
+
+def _each(matrix: Tensor, tiles: Tensor, out: Tensor | None = None) -> Tensor:  # (n, rows of the matrix, C)
     "The matrix times each tile (n, …, C)."
     return torch.bmm(matrix.expand(len(tiles), -1, -1), tiles, out=out)
 
-def _kernels(weight: Tensor) -> Tensor: # (36, K, C)
+
+def _kernels(weight: Tensor) -> Tensor:  # (36, K, C)
     "Kernels (K, C, 3, 3), transformed."
     return (_square(_G, weight) @ weight.reshape(-1, 9).T).view(36, *weight.shape[:2])
 
 # %% ../../nbs/lib/winograd.ipynb #3d7268e6
-_ROWS = 16 # of tiles in a band
+_ROWS = 16  # of tiles in a band
 
-def _squares(pictures: Tensor) -> Tensor: # (B, H/4, W/4, 4, 4, C), a view
+
+def _squares(pictures: Tensor) -> Tensor:  # (B, H/4, W/4, 4, 4, C), a view
     "Pictures (B, C, H, W) in the order of the outputs of their tiles."
     return pictures.permute(0, 2, 3, 1).unflatten(2, (-1, 4)).unflatten(1, (-1, 4)).transpose(2, 3)
 
-def _bands(x: Tensor, h: Tensor, *parts: Tensor) -> Iterator[tuple[Tensor, ...]]: # (rows, W/4, 6, 6, in + hidden) and the parts' (rows, …)
+
+def _bands(
+    x: Tensor, h: Tensor, *parts: Tensor
+) -> Iterator[tuple[Tensor, ...]]:  # (rows, W/4, 6, 6, in + hidden) and the parts' (rows, …)
     "Some rows at a time: what the convolution reads, channels last, as tiles that overlap by two, zeros around them, and what belongs to them of the `parts` (B, H/4, …)."
     for x, h, *parts in zip(x.permute(0, 2, 3, 1), h.permute(0, 2, 3, 1), *parts):
         tiles = F.pad(torch.cat([x, h], 2), (0, 0, 1, 1, 1, 1)).unfold(0, 6, 4).unfold(1, 6, 4).permute(0, 1, 3, 4, 2)
         yield from zip(*(part.split(_ROWS) for part in (tiles, *parts)))
+
 
 def _add_tiles(tiles: Tensor, canvas: Tensor) -> None:
     "The transpose of cutting: add tiles (rows, W/4, 6, 6, C) to a canvas (rows, 4, W/4, 4, C, 2, 2), whose last two axes probe one square down and one to the right."
     for y, rows in enumerate((slice(0, 4), slice(4, 6))):
         for x, columns in enumerate((slice(0, 4), slice(4, 6))):
             part = tiles[:, :, rows, columns].transpose(1, 2)
-            canvas[:, :part.shape[1], :, :part.shape[3], :, y, x].add_(part)
+            canvas[:, : part.shape[1], :, : part.shape[3], :, y, x].add_(part)
 
 # %% ../../nbs/lib/winograd.ipynb #da03dba8
 def _tanh_(x: Tensor) -> Tensor:
     "tanh in place, of a sigmoid."
     return x.mul_(2).sigmoid_().mul_(2).sub_(1)
 
+
 def _gate_backward(gate: Tensor, old: Tensor, new: Tensor, dh: Tensor, dc: Tensor, dold: Tensor) -> Tensor:
     "The gradient of the gates before sigmoid and tanh, from those of the new states; that of the old c is written to `dold`."
     i, f, o, g = gate.unbind(-2)
     dgate, shown = torch.empty_like(gate), _tanh_(new.clone())
     di, df, do, dg = dgate.unbind(-2)
-    dc = dc + torch.ops.aten.tanh_backward(dh*o, shown)
+    dc = dc + torch.ops.aten.tanh_backward(dh * o, shown)
     torch.mul(dc, f, out=dold)
-    sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward.grad_input, torch.ops.aten.tanh_backward.grad_input # (gradient, output) → gradient
-    sigmoid_backward(dc*g, i, grad_input=di); sigmoid_backward(dc*old, f, grad_input=df)
-    sigmoid_backward(dh*shown, o, grad_input=do); tanh_backward(dc*i, g, grad_input=dg)
+    sigmoid_backward, tanh_backward = (
+        torch.ops.aten.sigmoid_backward.grad_input,
+        torch.ops.aten.tanh_backward.grad_input,
+    )  # (gradient, output) → gradient
+    sigmoid_backward(dc * g, i, grad_input=di)
+    sigmoid_backward(dc * old, f, grad_input=df)
+    sigmoid_backward(dh * shown, o, grad_input=do)
+    tanh_backward(dc * i, g, grad_input=dg)
     return dgate
 
 # %% ../../nbs/lib/winograd.ipynb #881bbd45
 class WinogradStep(torch.autograd.Function):
     "The cell's step: x (B, in, H, W), the states h and c (B, hidden, H, W), weight and bias of the gates → the new h and c. H and W are multiples of 4; before the first frame h may have no channels."
+
     @staticmethod
     def forward(ctx, x: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         kernels, to_products, to_outputs = _kernels(weight).transpose(1, 2), _square(_B, x), _square(_A, x)
-        new_h, new_c = x.new_empty(2, len(x), *x.shape[2:], len(bias)//4).permute(0, 1, 4, 2, 3)
-        gates = x.new_empty(*_squares(new_c).shape[:-1], 4, len(bias)//4)
+        new_h, new_c = x.new_empty(2, len(x), *x.shape[2:], len(bias) // 4).permute(0, 1, 4, 2, 3)
+        gates = x.new_empty(*_squares(new_c).shape[:-1], 4, len(bias) // 4)
         for tiles, gate, old, new, shown in _bands(x, h, gates, *map(_squares, (c, new_c, new_h))):
             products = torch.bmm(_each(to_products, tiles.reshape(-1, 36, weight.shape[1])).transpose(0, 1), kernels)
             products[_ONES] += bias
             _each(to_outputs, products.transpose(0, 1), out=gate.view(-1, 16, len(bias)))
-            gate[..., :3, :].sigmoid_(); _tanh_(gate[..., 3, :])
+            gate[..., :3, :].sigmoid_()
+            _tanh_(gate[..., 3, :])
             i, f, o, g = gate.unbind(-2)
             torch.mul(o, _tanh_(torch.mul(i, g, out=new).addcmul_(f, old).clone()), out=shown)
         ctx.save_for_backward(x, h, c, new_c, gates, weight)
@@ -89,22 +119,35 @@ class WinogradStep(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dh: Tensor, dc: Tensor) -> tuple[Tensor, ...]:
         x, h, c, new_c, gates, weight = ctx.saved_tensors
-        (B, channels, H, W), (K, C), kernels, to_products, to_outputs = x.shape, weight.shape[:2], _kernels(weight), _square(_B, x), _square(_A, x)
-        canvases, dold, dkernels, dbias = x.new_zeros(B, H//4 + 1, 4, W//4 + 1, 4, C), torch.empty_like(c), torch.zeros_like(kernels), x.new_zeros(K)
-        for tiles, canvas, gate, *states in _bands(x, h, canvases.unfold(1, 2, 1).unfold(3, 2, 1), gates, *map(_squares, (c, new_c, dh, dc, dold))):
+        (B, channels, H, W), (K, C), kernels, to_products, to_outputs = (
+            x.shape,
+            weight.shape[:2],
+            _kernels(weight),
+            _square(_B, x),
+            _square(_A, x),
+        )
+        canvases, dold, dkernels, dbias = (
+            x.new_zeros(B, H // 4 + 1, 4, W // 4 + 1, 4, C),
+            torch.empty_like(c),
+            torch.zeros_like(kernels),
+            x.new_zeros(K),
+        )
+        for tiles, canvas, gate, *states in _bands(
+            x, h, canvases.unfold(1, 2, 1).unfold(3, 2, 1), gates, *map(_squares, (c, new_c, dh, dc, dold))
+        ):
             products = _each(to_outputs.T, _gate_backward(gate, *states).view(-1, 16, K)).transpose(0, 1)
             dbias += products[_ONES].sum(0)
             dkernels.baddbmm_(products.transpose(1, 2), _each(to_products, tiles.reshape(-1, 36, C)).transpose(0, 1))
             _add_tiles(_each(to_products.T, torch.bmm(products, kernels).transpose(0, 1)).view(tiles.shape), canvas)
-        dread = canvases.view(B, H + 4, W + 4, C)[:, 1:1 + H, 1:1 + W].permute(0, 3, 1, 2)
+        dread = canvases.view(B, H + 4, W + 4, C)[:, 1 : 1 + H, 1 : 1 + W].permute(0, 3, 1, 2)
         dweight = (_square(_G, x).T @ dkernels.flatten(1)).T.reshape(weight.shape)
         return dread[:, :channels], dread[:, channels:], dold, dweight, dbias
 
 # %% ../../nbs/lib/winograd.ipynb #5f8de51d
 def use_winograd(
-    x: Tensor, # (B, in, H, W)
-    weight: Tensor, # (4·hidden, C, 3, 3)
+    x: Tensor,  # (B, in, H, W)
+    weight: Tensor,  # (4·hidden, C, 3, 3)
 ) -> bool:
     "Whether `WinogradStep` can make this step and is the faster way to do it."
     fp32 = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    return fp32 and weight.shape[1] >= 64 and x.shape[2]*x.shape[3] >= 2048 and x.shape[2] % 4 == x.shape[3] % 4 == 0
+    return fp32 and weight.shape[1] >= 64 and x.shape[2] * x.shape[3] >= 2048 and x.shape[2] % 4 == x.shape[3] % 4 == 0

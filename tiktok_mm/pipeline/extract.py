@@ -24,16 +24,17 @@ from ..data import read_corpus
 from ..formats.records import find_metadata
 from ..lib.core import UserError
 from ..lib.media import av_logging_off
-from ..lib.store import feature_path, is_cached, config_hash, write_jsonl
+from ..lib.store import config_hash, feature_path, is_cached, write_jsonl
 from ..visual import VisualConfig, extract_visual, load_clip
 
 # %% ../../nbs/pipeline/extract.ipynb #3fe84569
 @dataclass(frozen=True)
 class Task:
     "What to extract from one video."
+
     corpus: Path
     id: str
-    path: Path | None # None: the file is missing
+    path: Path | None  # None: the file is missing
     visual: VisualConfig
     audio: AudioConfig
 
@@ -44,34 +45,48 @@ class Task:
 
     def done(self) -> bool:
         "Whether everything is there for the same settings and file."
-        return self.path is not None and (is_cached(feature_path(self.corpus, "visual", self.id), config_hash(self.visual, self.path))
-                                          and is_cached(feature_path(self.corpus, "audio", self.id), audio_key(self.path, self.audio)))
+        return self.path is not None and (
+            is_cached(feature_path(self.corpus, "visual", self.id), config_hash(self.visual, self.path))
+            and is_cached(feature_path(self.corpus, "audio", self.id), audio_key(self.path, self.audio))
+        )
 
 # %% ../../nbs/pipeline/extract.ipynb #ca91c5b9
-_FOR_ALL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "your share of the disk is used up", errno.EROFS: "the corpus folder cannot be written to"}
+_FOR_ALL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your share of the disk is used up",
+    errno.EROFS: "the corpus folder cannot be written to",
+}
+
 
 def _reason(error: Exception) -> str:
     "What went wrong, in one line; `UserError` if it will go wrong for every video."
     for code, text in _FOR_ALL.items():
-        if getattr(error, "errno", None) == code or os.strerror(code) in str(error): raise UserError(f"{text}: make room and run the same command again; nothing that is done is lost")
+        if getattr(error, "errno", None) == code or os.strerror(code) in str(error):
+            raise UserError(f"{text}: make room and run the same command again; nothing that is done is lost")
     return " ".join(str(getattr(error, "strerror", None) or error).split())[:200] or type(error).__name__
 
-def extract_one(task: Task) -> list[dict]: # failures: id, stage, reason
+
+def extract_one(task: Task) -> list[dict]:  # failures: id, stage, reason
     "Do all stages of one video; what fails is returned."
-    if task.path is None: return [{"id": task.id, "stage": "file", "reason": "no video file has this id"}]
+    if task.path is None:
+        return [{"id": task.id, "stage": "file", "reason": "no video file has this id"}]
     failures = []
     for stage, run in task.stages():
-        try: run()
-        except Exception as error: failures.append({"id": task.id, "stage": stage, "reason": _reason(error)})
+        try:
+            run()
+        except Exception as error:
+            failures.append({"id": task.id, "stage": stage, "reason": _reason(error)})
     return failures
 
 # %% ../../nbs/pipeline/extract.ipynb #254fa95f
 def _start_worker() -> None:
     "Set up a worker process."
     import torch
+
     torch.set_num_threads(1)
     av_logging_off()
     threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
+
 
 def _round(todo: list[Task], workers: int) -> Iterator[tuple[Task, list[dict]]]:
     "The tasks with their failures as they end, each taken off the list; `BrokenProcessPool` if a worker dies."
@@ -82,86 +97,125 @@ def _round(todo: list[Task], workers: int) -> Iterator[tuple[Task, list[dict]]]:
                 failures = future.result()
                 todo.remove(futures[future])
                 yield futures[future], failures
-        finally: pool.shutdown(cancel_futures=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 # %% ../../nbs/pipeline/extract.ipynb #c24f3248
 def _run(tasks: list[Task], workers: int) -> Iterator[tuple[Task, list[dict]]]:
     "Every task with its failures, whatever happens to the workers."
     todo = list(tasks)
     while todo:
-        try: yield from _round(todo, workers)
+        try:
+            yield from _round(todo, workers)
         except BrokenProcessPool:
-            if workers == 1: yield (task := todo.pop(0)), [{"id": task.id, "stage": "decoding", "reason": "the process that read this video crashed"}]
+            if workers == 1:
+                yield (
+                    (task := todo.pop(0)),
+                    [{"id": task.id, "stage": "decoding", "reason": "the process that read this video crashed"}],
+                )
             workers = 1
 
 # %% ../../nbs/pipeline/extract.ipynb #07bb3377
 @dataclass
 class ExtractionSummary:
     "What a run of `extract` did."
+
     videos: int
     extracted: int = 0
-    already: int = 0 # there from an earlier run with the same settings
-    failures: list[dict] = field(default_factory=list) # id, stage, reason
+    already: int = 0  # there from an earlier run with the same settings
+    failures: list[dict] = field(default_factory=list)  # id, stage, reason
 
     def __str__(self):
         failed = len({f["id"] for f in self.failures})
         line = f"{self.videos} videos: {self.extracted} extracted, {self.already} already there, {failed} failed"
-        return "\n".join([line, *(f"  {f['id']}: {f['stage']}: {f['reason']}" for f in self.failures[:10]), *(["  … see failures.jsonl"] if len(self.failures) > 10 else [])])
+        return "\n".join(
+            [
+                line,
+                *(f"  {f['id']}: {f['stage']}: {f['reason']}" for f in self.failures[:10]),
+                *(["  … see failures.jsonl"] if len(self.failures) > 10 else []),
+            ]
+        )
 
     __repr__ = __str__
 
 # %% ../../nbs/pipeline/extract.ipynb #ea635ba0
 def extract(
-    corpus: str | Path, # a corpus folder or its metadata file
+    corpus: str | Path,  # a corpus folder or its metadata file
     visual: VisualConfig = VisualConfig(),
     audio: AudioConfig = AudioConfig(),
-    workers: int | None = None, # processes; one per core by default
-    progress: bool = True, # show a progress bar
+    workers: int | None = None,  # processes; one per core by default
+    progress: bool = True,  # show a progress bar
 ) -> ExtractionSummary:
     "Extract frames, sound, transcript and embedding of every video that does not have them yet."
     from tqdm import tqdm
+
     folder, table = find_metadata(corpus)[0], read_corpus(corpus).drop_duplicates("id")
-    tasks = [Task(folder, id, path if isinstance(path, Path) else None, visual, audio) for id, path in zip(table.id, table.path)]
-    if all(task.path is None for task in tasks): raise UserError(f"none of the {len(tasks)} videos is in {folder}: put <id>.mp4 files there or into a sub-folder")
-    load_whisper(audio.whisper) # a wrong name should fail once, here
+    tasks = [
+        Task(folder, id, path if isinstance(path, Path) else None, visual, audio)
+        for id, path in zip(table.id, table.path)
+    ]
+    if all(task.path is None for task in tasks):
+        raise UserError(
+            f"none of the {len(tasks)} videos is in {folder}: put <id>.mp4 files there or into a sub-folder"
+        )
+    load_whisper(audio.whisper)  # a wrong name should fail once, here
     todo = [task for task in tasks if not task.done()]
     summary = ExtractionSummary(len(tasks), already=len(tasks) - len(todo))
     _record(folder, summary)
     with tqdm(total=len(todo), desc="extracting", unit="video", disable=not progress or not todo, leave=False) as bar:
         for _, failures in _run(todo, min(workers or os.cpu_count(), max(1, len(todo)))):
             summary.extracted += not failures
-            if failures: summary.failures += failures; _record(folder, summary); bar.set_postfix(failed=len({f["id"] for f in summary.failures}))
+            if failures:
+                summary.failures += failures
+                _record(folder, summary)
+                bar.set_postfix(failed=len({f["id"] for f in summary.failures}))
             bar.update()
     write_transcripts(folder, table.id)
     return summary
 
+
 def _record(folder: Path, summary: ExtractionSummary) -> None:
     "Write `failures.jsonl`, or remove it where nothing failed."
-    if summary.failures: write_jsonl(folder/"failures.jsonl", summary.failures)
-    else: (folder/"failures.jsonl").unlink(missing_ok=True)
+    if summary.failures:
+        write_jsonl(folder / "failures.jsonl", summary.failures)
+    else:
+        (folder / "failures.jsonl").unlink(missing_ok=True)
 
 # %% ../../nbs/pipeline/extract.ipynb #2b81980c
 def views_text(views_k: float) -> str:
     "A count of views (thousands) as a person would write it."
     for size, suffix in ((1e6, "B"), (1e3, "M"), (1, "K")):
-        if views_k >= size: return f"{views_k / size:.3g}{suffix}"
+        if views_k >= size:
+            return f"{views_k / size:.3g}{suffix}"
     return f"{views_k * 1000:.0f}"
 
+
 def contact_sheet(
-    corpus: str | Path, # a corpus folder that was extracted
-    videos: int = 8, # how many videos to show
-    frames: int = 6, # how many frames of each at most
+    corpus: str | Path,  # a corpus folder that was extracted
+    videos: int = 8,  # how many videos to show
+    frames: int = 6,  # how many frames of each at most
 ):
     "A matplotlib figure of videos from the least to the most seen: kept frames, transcript, views."
     import matplotlib.pyplot as plt
+
     folder, table = find_metadata(corpus)[0], read_corpus(corpus).sort_values("views_k")
     table = table[[feature_path(folder, "visual", id).exists() for id in table.id]]
-    if table.empty: raise UserError(f"no video of {corpus} has been extracted yet: run tiktok-mm extract {corpus}")
+    if table.empty:
+        raise UserError(f"no video of {corpus} has been extracted yet: run tiktok-mm extract {corpus}")
     shown = table.iloc[sorted({round(n * (len(table) - 1) / max(1, videos - 1)) for n in range(videos)})]
     columns = min(frames, max(load_clip(folder, id).shape[1] for id in shown.id))
-    fig, axes = plt.subplots(len(shown), columns + 1, figsize=(1.05 * columns + 3.2, 1.75 * len(shown)), squeeze=False, width_ratios=[*[1] * columns, 2.8])
-    for row, (_, video) in zip(axes, shown.iterrows()): _sheet_row(row, folder, video)
-    fig.suptitle(f"{Path(folder).resolve().name}: {len(shown)} of {len(table)} videos, by views", x=0.01, ha="left", fontsize=11)
+    fig, axes = plt.subplots(
+        len(shown),
+        columns + 1,
+        figsize=(1.05 * columns + 3.2, 1.75 * len(shown)),
+        squeeze=False,
+        width_ratios=[*[1] * columns, 2.8],
+    )
+    for row, (_, video) in zip(axes, shown.iterrows()):
+        _sheet_row(row, folder, video)
+    fig.suptitle(
+        f"{Path(folder).resolve().name}: {len(shown)} of {len(table)} videos, by views", x=0.01, ha="left", fontsize=11
+    )
     fig.tight_layout(h_pad=0.3, w_pad=0.2)
     return fig
 
@@ -171,8 +225,17 @@ def _sheet_row(axes, folder: Path, video: pd.Series) -> None:
     clip, heard = load_clip(folder, video.id), load_transcript(folder, video.id)
     for n, ax in enumerate(axes):
         ax.axis("off")
-        if n < min(clip.shape[1], len(axes) - 1): ax.imshow(clip[:, n].transpose(1, 2, 0))
+        if n < min(clip.shape[1], len(axes) - 1):
+            ax.imshow(clip[:, n].transpose(1, 2, 0))
     quoted = f"“{heard['text']}”" if heard["text"] else "(no speech)" if heard.get("sound") else "(no sound)"
     more = f"\n\n({clip.shape[1]} frames)" if clip.shape[1] > len(axes) - 1 else ""
-    axes[-1].text(0, 0.95, f"{views_text(video.views_k)} views", fontsize=12, weight="bold", va="top", transform=axes[-1].transAxes)
+    axes[-1].text(
+        0,
+        0.95,
+        f"{views_text(video.views_k)} views",
+        fontsize=12,
+        weight="bold",
+        va="top",
+        transform=axes[-1].transAxes,
+    )
     axes[-1].text(0, 0.75, textwrap.fill(quoted, 30) + more, fontsize=8.5, va="top", transform=axes[-1].transAxes)

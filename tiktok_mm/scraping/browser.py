@@ -22,46 +22,78 @@ from fastcore.basics import patch
 from ..lib.core import UserError
 from ..lib.store import atomic_write
 from .pages import PageError
-from .site import SITE, SITE_HOSTS, ScrapeConfig, host_of, allowed_host
+from .site import SITE, SITE_HOSTS, ScrapeConfig, allowed_host, host_of
 
 # %% ../../nbs/scraping/browser.ipynb #89c32a97
-FLAGS = ("--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-breakpad "
-         "--disable-dev-shm-usage --mute-audio --lang=en-US --window-size=1280,1600 --remote-debugging-pipe").split()
+FLAGS = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-breakpad",
+    "--disable-dev-shm-usage",
+    "--mute-audio",
+    "--lang=en-US",
+    "--window-size=1280,1600",
+    "--remote-debugging-pipe",
+]
+
 
 def chromium_flags(base_url: str, profile: Path, headed: bool = False) -> list[str]:
     "How Chromium is started: only the site's names resolve."
     hosts = [f"*.{host}" for host in SITE_HOSTS] if allowed_host(SITE, base_url) else [urlparse(base_url).hostname]
     rules = " , ".join(["MAP * ~NOTFOUND", *(f"EXCLUDE {host}" for host in hosts)])
     root = hasattr(os, "geteuid") and os.geteuid() == 0
-    return FLAGS + [f"--user-data-dir={profile}", f"--host-resolver-rules={rules}"] + ["--no-sandbox"]*root + ["--headless=new"]*(not headed)
+    return (
+        FLAGS
+        + [f"--user-data-dir={profile}", f"--host-resolver-rules={rules}"]
+        + ["--no-sandbox"] * root
+        + ["--headless=new"] * (not headed)
+    )
 
 # %% ../../nbs/scraping/browser.ipynb #bf4515cb
 def _die_with_parent():
     "Linux: a child asks to be killed when its parent is."
-    import ctypes, signal
-    with suppress(OSError, AttributeError): ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    import ctypes
+    import signal
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
 
 def _check_display() -> None:
     "`UserError` where no window can be shown; Chromium itself would be waited for a minute."
-    if platform.system() == "Linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys(): raise UserError("a visible browser needs a display, and there is none here")
+    if platform.system() == "Linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        raise UserError("a visible browser needs a display, and there is none here")
+
 
 def _programs() -> tuple[str, str]:
     "Where Chromium and its driver are; `UserError` if they are not."
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     driver = shutil.which("chromedriver")
-    if browser and driver: return browser, driver
+    if browser and driver:
+        return browser, driver
     raise UserError("Chromium and chromedriver are needed, for example: apt install chromium chromium-driver")
 
 # %% ../../nbs/scraping/browser.ipynb #19f8c9e7
 class Browser:
     "A Chromium that can reach nothing but the site."
-    def __init__(self,
+
+    def __init__(
+        self,
         base_url: str = SITE,
-        profile: Path | None = None, # a folder for the profile; it is cleared when the browser ends
-        headed: bool = False, # show the window
-        page_timeout: float = 30.0, # s
+        profile: Path | None = None,  # a folder for the profile; it is cleared when the browser ends
+        headed: bool = False,  # show the window
+        page_timeout: float = 30.0,  # s
     ):
-        self.base_url, self.profile, self.headed, self.page_timeout = base_url, Path(profile or mkdtemp(prefix="tiktok_mm_")), headed, page_timeout
+        self.base_url, self.profile, self.headed, self.page_timeout = (
+            base_url,
+            Path(profile or mkdtemp(prefix="tiktok_mm_")),
+            headed,
+            page_timeout,
+        )
         self.driver = None
         self.start()
 
@@ -69,20 +101,29 @@ class Browser:
 @patch
 def start(self: Browser) -> None:
     "Start Chromium, or start it afresh after it crashed."
-    try: from selenium import webdriver
-    except ImportError: raise UserError("the scraper needs selenium: pip install 'tiktok_mm[scrape]'") from None
-    if self.headed: _check_display()
+    try:
+        from selenium import webdriver
+    except ImportError:
+        raise UserError("the scraper needs selenium: pip install 'tiktok_mm[scrape]'") from None
+    if self.headed:
+        _check_display()
     self.quit()
     options = webdriver.ChromeOptions()
     options.binary_location, driver = _programs()
-    for flag in chromium_flags(self.base_url, self.profile, self.headed): options.add_argument(flag)
+    for flag in chromium_flags(self.base_url, self.profile, self.headed):
+        options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
     options.add_experimental_option("perfLoggingPrefs", {"enableNetwork": True, "enablePage": False})
     options.page_load_strategy = "eager"
     kwargs = {"start_new_session": True} | ({"preexec_fn": _die_with_parent} if platform.system() == "Linux" else {})
     from selenium.common.exceptions import WebDriverException
-    try: self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver, popen_kw=kwargs))
-    except WebDriverException as error: raise UserError(f"Chromium does not start{' (a visible browser needs a display)'*self.headed}: {str(error.msg).splitlines()[0][:120]}") from None
+
+    try:
+        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver, popen_kw=kwargs))
+    except WebDriverException as error:
+        raise UserError(
+            f"Chromium does not start{' (a visible browser needs a display)' * self.headed}: {str(error.msg).splitlines()[0][:120]}"
+        ) from None
     self.driver.set_page_load_timeout(self.page_timeout)
     self.version = self.driver.capabilities["browserVersion"]
     self.user_agent = self.driver.execute_script("return navigator.userAgent")
@@ -93,7 +134,8 @@ def start(self: Browser) -> None:
 def quit(self: Browser) -> None:
     "End Chromium and clear its profile."
     if self.driver:
-        with suppress(Exception): self.driver.quit()
+        with suppress(Exception):
+            self.driver.quit()
     self.driver = None
     shutil.rmtree(self.profile, ignore_errors=True)
 
@@ -101,16 +143,30 @@ def quit(self: Browser) -> None:
 @contextmanager
 def _page_errors(browser: Browser):
     "Selenium's troubles as `PageError`; a browser that was lost is started again."
-    from selenium.common.exceptions import InvalidSessionIdException, NoSuchWindowException, TimeoutException, WebDriverException
+    from selenium.common.exceptions import (
+        InvalidSessionIdException,
+        NoSuchWindowException,
+        TimeoutException,
+        WebDriverException,
+    )
     from urllib3.exceptions import HTTPError as DriverGone
-    try: yield
-    except TimeoutException: raise PageError("timeout", "the page did not load in time") from None
+
+    try:
+        yield
+    except TimeoutException:
+        raise PageError("timeout", "the page did not load in time") from None
     except (WebDriverException, DriverGone) as error:
         text = str(getattr(error, "msg", error))
-        if net := re.search(r"net::(ERR_\w+)", text): raise PageError("network", net[1]) from None
-        lost = isinstance(error, (InvalidSessionIdException, NoSuchWindowException, DriverGone)) or re.search("disconnected|crashed|not reachable|not connected", text)
-        if lost: browser.start()
-        raise PageError("browser", f"the browser {'was lost' if lost else 'says'}: {text.splitlines()[0][:80]}") from None
+        if net := re.search(r"net::(ERR_\w+)", text):
+            raise PageError("network", net[1]) from None
+        lost = isinstance(error, (InvalidSessionIdException, NoSuchWindowException, DriverGone)) or re.search(
+            "disconnected|crashed|not reachable|not connected", text
+        )
+        if lost:
+            browser.start()
+        raise PageError(
+            "browser", f"the browser {'was lost' if lost else 'says'}: {text.splitlines()[0][:80]}"
+        ) from None
 
 # %% ../../nbs/scraping/browser.ipynb #8394f91a
 @patch
@@ -118,38 +174,52 @@ def open(self: Browser, url: str) -> None:
     "Go to `url`; `PageError` for a server error or a connection that fails."
     with _page_errors(self):
         self.responses()
-        self._asked.clear()       # what the last page asked for is not this one's
+        self._asked.clear()  # what the last page asked for is not this one's
         self.status = None
         self.driver.get(url)
         self.ready = self.responses()
-    if self.status and (self.status >= 500 or self.status in (404, 429)): raise PageError(str(self.status), f"the site answered {self.status}")
-    if self.status == 403: raise PageError("blocked", "the site answered 403")
+    if self.status and (self.status >= 500 or self.status in (404, 429)):
+        raise PageError(str(self.status), f"the site answered {self.status}")
+    if self.status == 403:
+        raise PageError("blocked", "the site answered 403")
 
 # %% ../../nbs/scraping/browser.ipynb #3b7c4f56
 @patch
-def responses(self: Browser, path: str = "/api/challenge/") -> list[tuple[str, int, str]]: # (url, HTTP status, body)
+def responses(self: Browser, path: str = "/api/challenge/") -> list[tuple[str, int, str]]:  # (url, HTTP status, body)
     "What the page itself asked for under `path` and received since the last call."
-    with _page_errors(self): messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+    with _page_errors(self):
+        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
     found = self.__dict__.pop("ready", [])
     for method, params in ((m["method"], m["params"]) for m in messages):
-        if method == "Network.requestWillBeSent" and path in urlparse(params["request"]["url"]).path: self._asked[params["requestId"]] = params["request"]["url"], 0
+        if method == "Network.requestWillBeSent" and path in urlparse(params["request"]["url"]).path:
+            self._asked[params["requestId"]] = params["request"]["url"], 0
         elif method == "Network.responseReceived":
             url, status = params["response"]["url"], params["response"]["status"]
-            if params["type"] == "Document" and self.status is None: self.status = status
-            if params["requestId"] in self._asked: self._asked[params["requestId"]] = url, status
+            if params["type"] == "Document" and self.status is None:
+                self.status = status
+            if params["requestId"] in self._asked:
+                self._asked[params["requestId"]] = url, status
         elif method in ("Network.loadingFinished", "Network.loadingFailed") and params["requestId"] in self._asked:
-            asked, body = self._asked.pop(params["requestId"]), self._body(params["requestId"]) if method.endswith("Finished") else ""
-            if body is not None: found.append((*asked, body))
+            asked, body = (
+                self._asked.pop(params["requestId"]),
+                self._body(params["requestId"]) if method.endswith("Finished") else "",
+            )
+            if body is not None:
+                found.append((*asked, body))
     return found
 
 # %% ../../nbs/scraping/browser.ipynb #7ba41ee2
 @patch
 def _body(self: Browser, request: str) -> str | None:
     "The body of a response that the page received; None if the browser no longer has it, so that the page itself must be read."
-    from selenium.common.exceptions import WebDriverException
     import base64
-    try: body = self.driver.execute_cdp_cmd("Network.getResponseBody", {"requestId": request})
-    except WebDriverException: return None
+
+    from selenium.common.exceptions import WebDriverException
+
+    try:
+        body = self.driver.execute_cdp_cmd("Network.getResponseBody", {"requestId": request})
+    except WebDriverException:
+        return None
     return base64.b64decode(body["body"]).decode("utf-8", "replace") if body["base64Encoded"] else body["body"]
 
 # %% ../../nbs/scraping/browser.ipynb #accc98de
@@ -162,6 +232,7 @@ for (const button of [no, close]) if (button) button.click();
 return [no && 'cookies declined', close && 'popup closed'].filter(Boolean);
 """
 
+
 @patch
 def html(self: Browser) -> str:
     "The page as it stands, after banners and popups were dismissed."
@@ -173,12 +244,15 @@ def html(self: Browser) -> str:
 @patch
 def url(self: Browser) -> str:
     "Where the browser is."
-    with _page_errors(self): return self.driver.current_url
+    with _page_errors(self):
+        return self.driver.current_url
+
 
 @patch
 def scroll(self: Browser) -> None:
     "Go to the end of the page, where a listing loads more."
-    with _page_errors(self): self.driver.execute_script("window.scrollTo(0, document.body.scrollHeight)")
+    with _page_errors(self):
+        self.driver.execute_script("window.scrollTo(0, document.body.scrollHeight)")
 
 # %% ../../nbs/scraping/browser.ipynb #05ffe2eb
 @patch
@@ -186,8 +260,10 @@ def headers(self: Browser, url: str) -> dict[str, str]:
     "What makes a download of `url` part of this browser's session; cookies go to the site's own domain only."
     headers = {"User-Agent": self.user_agent, "Referer": self.base_url + "/"}
     domain = ".".join(host_of(self.base_url).split(".")[-2:])
-    if not f".{host_of(url)}".endswith(f".{domain}"): return headers
-    with _page_errors(self): cookies = self.driver.get_cookies()
+    if not f".{host_of(url)}".endswith(f".{domain}"):
+        return headers
+    with _page_errors(self):
+        cookies = self.driver.get_cookies()
     return headers | {"Cookie": "; ".join(f"{cookie['name']}={cookie['value']}" for cookie in cookies)}
 
 # %% ../../nbs/scraping/browser.ipynb #c1d68ac6
@@ -195,20 +271,28 @@ def headers(self: Browser, url: str) -> dict[str, str]:
 def screenshot(self: Browser, path: Path) -> None:
     "A picture of the page, if the browser can still give one."
     png = b""
-    with suppress(PageError), _page_errors(self): png = self.driver.get_screenshot_as_png()
+    with suppress(PageError), _page_errors(self):
+        png = self.driver.get_screenshot_as_png()
     if png:
-        with atomic_write(path) as part: part.write_bytes(png)
+        with atomic_write(path) as part:
+            part.write_bytes(png)
 
 # %% ../../nbs/scraping/browser.ipynb #0e15f348
 @contextmanager
-def browser_for(out: Path, base_url: str, headed: bool, config: ScrapeConfig, browser: Browser | None) -> Iterator[Browser]:
+def browser_for(
+    out: Path, base_url: str, headed: bool, config: ScrapeConfig, browser: Browser | None
+) -> Iterator[Browser]:
     "The given browser, or one for this run; what a killed run left of its own is cleared away."
-    profiles = out/".browser"
+    profiles = out / ".browser"
     shutil.rmtree(profiles, ignore_errors=True)
-    for leftover in (out/"raw").rglob(".*.tmp"): leftover.unlink()
-    if browser: yield browser; return
-    browser = Browser(base_url, (profiles/str(os.getpid())).absolute(), headed, config.page_timeout)
-    try: yield browser
+    for leftover in (out / "raw").rglob(".*.tmp"):
+        leftover.unlink()
+    if browser:
+        yield browser
+        return
+    browser = Browser(base_url, (profiles / str(os.getpid())).absolute(), headed, config.page_timeout)
+    try:
+        yield browser
     finally:
         browser.quit()
         shutil.rmtree(profiles, ignore_errors=True)

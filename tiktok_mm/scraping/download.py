@@ -16,51 +16,65 @@ from urllib.request import Request
 
 from .browser import open
 from .pages import PageError
-from .site import SITE, ScrapeConfig, host_of, allowed_host, site_opener
+from .site import SITE, ScrapeConfig, allowed_host, host_of, site_opener
 
 # %% ../../nbs/scraping/download.ipynb #7832e515
 def fetch_media(
-    url: str, # a signed URL
-    path: Path, # where the file shall be
-    headers: dict[str, str], # the browser's cookies, user agent and Referer
+    url: str,  # a signed URL
+    path: Path,  # where the file shall be
+    headers: dict[str, str],  # the browser's cookies, user agent and Referer
     base_url: str = SITE,
     config: ScrapeConfig = ScrapeConfig(),
 ) -> None:
     "Download `url` to `path`, going on where an earlier try broke off; `PageError` if it is not all there."
-    if not allowed_host(url, base_url): raise PageError("foreign_host", f"{host_of(url) or url[:60]} is not the site's")
+    if not allowed_host(url, base_url):
+        raise PageError("foreign_host", f"{host_of(url) or url[:60]} is not the site's")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = next(path.parent.glob(f"{path.name}.*.part"), None)
     have = part.stat().st_size if part else 0
     request = Request(url, headers=headers | ({"Range": f"bytes={have}-"} if have else {}))
     try:
-        with site_opener(base_url).open(request, timeout=min(30, config.media_timeout)) as answer: part = _receive(answer, path, part, config)
-    except HTTPError as error: _refused(error, part, have)
-    except (OSError, HTTPException, ValueError) as error: raise PageError("network", str(error)) from None
+        with site_opener(base_url).open(request, timeout=min(30, config.media_timeout)) as answer:
+            part = _receive(answer, path, part, config)
+    except HTTPError as error:
+        _refused(error, part, have)
+    except (OSError, HTTPException, ValueError) as error:
+        raise PageError("network", str(error)) from None
     _finish(part, path)
 
 # %% ../../nbs/scraping/download.ipynb #d7f862ca
 def _receive(answer, path: Path, part: Path | None, config: ScrapeConfig) -> Path:
     "Write what arrives to the `.part` that is named after its full length; the `.part`."
-    kind, span = answer.headers.get_content_type(), re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range") or "")
-    if not (kind.startswith("video/") or kind.endswith("/octet-stream")): raise PageError("not_video", f"{kind} instead of a video")
+    kind, span = (
+        answer.headers.get_content_type(),
+        re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range") or ""),
+    )
+    if not (kind.startswith("video/") or kind.endswith("/octet-stream")):
+        raise PageError("not_video", f"{kind} instead of a video")
     total = int(span[2]) if span else int(answer.headers.get("Content-Length") or 0)
-    if total > config.max_mb * 1e6: raise PageError("too_large", f"{total/1e6:.0f} MB")
+    if total > config.max_mb * 1e6:
+        raise PageError("too_large", f"{total / 1e6:.0f} MB")
     fitting = path.with_name(f"{path.name}.{total}.part")
-    if part and (part != fitting or not span): part.unlink()
-    if span and int(span[1]) != (fitting.stat().st_size if fitting.exists() else 0): raise PageError("other_range", "the server sent another part of the file")
+    if part and (part != fitting or not span):
+        part.unlink()
+    if span and int(span[1]) != (fitting.stat().st_size if fitting.exists() else 0):
+        raise PageError("other_range", "the server sent another part of the file")
     until = time.monotonic() + config.media_timeout
     with open(fitting, "ab") as file:
         while chunk := answer.read1(1 << 16):
             file.write(chunk)
-            if file.tell() > config.max_mb * 1e6: raise PageError("too_large", f"more than {config.max_mb:.0f} MB")
-            if time.monotonic() > until: raise PageError("slow", f"not there after {config.media_timeout:.0f} s")
+            if file.tell() > config.max_mb * 1e6:
+                raise PageError("too_large", f"more than {config.max_mb:.0f} MB")
+            if time.monotonic() > until:
+                raise PageError("slow", f"not there after {config.media_timeout:.0f} s")
     return fitting
 
 # %% ../../nbs/scraping/download.ipynb #f7539ab3
 def _refused(error: HTTPError, part: Path | None, have: int) -> None:
     "A refusal is a `PageError`, unless it says that nothing is missing any more."
     if error.code == 416 and part:
-        if error.headers.get("Content-Range") == f"bytes */{have}": return
+        if error.headers.get("Content-Range") == f"bytes */{have}":
+            return
         part.unlink()
     raise PageError(str(error.code), f"the media server answered {error.code}") from None
 
@@ -68,31 +82,45 @@ def _refused(error: HTTPError, part: Path | None, have: int) -> None:
 def _finish(part: Path, path: Path) -> None:
     "Give a complete `.part` its name."
     total, size = int(part.name.split(".")[-2]), part.stat().st_size
-    if size < total: raise PageError("truncated", f"{size} of {total} bytes")
+    if size < total:
+        raise PageError("truncated", f"{size} of {total} bytes")
     with open(part, "rb+") as file:
         head = file.read(12)
         os.fsync(file.fileno())
-    if head[4:8] != b"ftyp" or total and size > total:
+    if head[4:8] != b"ftyp" or (total and size > total):
         part.unlink()
         raise PageError("not_video", "the file does not begin like an mp4")
     os.replace(part, path)
 
 # %% ../../nbs/scraping/download.ipynb #29d2c34e
 def verify_media(
-    path: Path, # an mp4
-    duration: float | None = None, # what the page says, in seconds
-) -> dict: # media_duration (s), width, height, codec, audio
+    path: Path,  # an mp4
+    duration: float | None = None,  # what the page says, in seconds
+) -> dict:  # media_duration (s), width, height, codec, audio
     "Facts from the file itself; `PageError` if it is not a whole video of that `duration`."
     import av
+
     try:
         with av.open(str(path)) as container:
-            if not container.streams.video: raise PageError("bad_media", "no video stream")
+            if not container.streams.video:
+                raise PageError("bad_media", "no video stream")
             video = container.streams.video[0]
             frame = next(container.decode(video))
             container.seek(0)
-            ends = [float((packet.pts + (packet.duration or 0)) * packet.time_base) for packet in container.demux() if packet.pts is not None]
-            facts = {"width": frame.width, "height": frame.height, "codec": video.codec_context.name, "audio": bool(container.streams.audio)}
-    except (av.FFmpegError, StopIteration): raise PageError("bad_media", "the file cannot be decoded") from None
+            ends = [
+                float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                for packet in container.demux()
+                if packet.pts is not None
+            ]
+            facts = {
+                "width": frame.width,
+                "height": frame.height,
+                "codec": video.codec_context.name,
+                "audio": bool(container.streams.audio),
+            }
+    except (av.FFmpegError, StopIteration):
+        raise PageError("bad_media", "the file cannot be decoded") from None
     seconds = round(max(ends, default=0), 3)
-    if duration is not None and abs(seconds - duration) > 1: raise PageError("bad_media", f"{seconds:.1f} s long, but the page says {duration:.0f} s")
+    if duration is not None and abs(seconds - duration) > 1:
+        raise PageError("bad_media", f"{seconds:.1f} s long, but the page says {duration:.0f} s")
     return {"media_duration": seconds, **facts}

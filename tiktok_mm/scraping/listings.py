@@ -15,44 +15,73 @@ from urllib.parse import parse_qs, urlparse
 
 from ..lib.core import UserError
 from .browser import Browser
-from .pages import (
-    Item, PageError, SCRIPTS, WALLS, _LINK, _dig, _list, _number, _text, page_json, page_notice, parse_html,
-    read_item, view_count_fields)
+from tiktok_mm.scraping.pages import (
+    _LINK,
+    SCRIPTS,
+    WALLS,
+    Item,
+    PageError,
+    _dig,
+    _list,
+    _number,
+    _text,
+    page_json,
+    page_notice,
+    parse_html,
+    read_item,
+    view_count_fields,
+)
 from .site import ScrapeConfig
 
 # %% ../../nbs/scraping/listings.ipynb #90286d30
-try: from pydantic import BaseModel
-except ImportError: raise UserError("the scraper needs pydantic and selenium: pip install 'tiktok_mm[scrape]'") from None
+try:
+    from pydantic import BaseModel
+except ImportError:
+    raise UserError("the scraper needs pydantic and selenium: pip install 'tiktok_mm[scrape]'") from None
 
 # %% ../../nbs/scraping/listings.ipynb #2eb94562
 class Listing(BaseModel):
     "One page of a hashtag's listing."
+
     items: list[Item]
-    entries: list[dict] # the same as received, to be kept
+    entries: list[dict]  # the same as received, to be kept
     cursor: str
     has_more: bool
 
 # %% ../../nbs/scraping/listings.ipynb #0777e2d5
 def read_listing(text: str) -> Listing:
     "One `item_list` response; `PageError` if it is something else."
-    if not text.strip(): raise PageError("empty", "an empty answer, as the site gives it to robots")
-    try: data = json.loads(text)
-    except json.JSONDecodeError: raise PageError("not_json", f"not JSON: {text[:40]!r}") from None
-    if _dig(data, "type") == "verify": raise PageError("captcha")
-    if (status := _number(_dig(data, "statusCode")) or 0): raise PageError(str(status))
+    if not text.strip():
+        raise PageError("empty", "an empty answer, as the site gives it to robots")
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError:
+        raise PageError("not_json", f"not JSON: {text[:40]!r}") from None
+    if _dig(data, "type") == "verify":
+        raise PageError("captcha")
+    if status := _number(_dig(data, "statusCode")) or 0:
+        raise PageError(str(status))
     entries = [entry for entry in _list(data, "itemList") if read_item(entry)]
-    return Listing(items=[read_item(entry) for entry in entries], entries=entries, cursor=str(_dig(data, "cursor") or ""), has_more=bool(_dig(data, "hasMore")))
+    return Listing(
+        items=[read_item(entry) for entry in entries],
+        entries=entries,
+        cursor=str(_dig(data, "cursor") or ""),
+        has_more=bool(_dig(data, "hasMore")),
+    )
 
 # %% ../../nbs/scraping/listings.ipynb #b6e318d4
 TILES = {"challenge-item", "user-post-item", "search_top-item", "search-card-desc"}
 
-def read_tiles(html: str) -> list[dict]: # id, author, caption and, where the tile shows one, views_raw
+
+def read_tiles(html: str) -> list[dict]:  # id, author, caption and, where the tile shows one, views_raw
     "The videos that a listing shows, in their order; slideshows are left out."
     found = {}
     for tile in parse_html(html).iter():
-        if tile.get("data-e2e") not in TILES: continue
+        if tile.get("data-e2e") not in TILES:
+            continue
         link = next((m for a in tile.iter("a") if (m := _LINK.search(a.get("href", "")))), None)
-        if not link or link[2] == "photo": continue
+        if not link or link[2] == "photo":
+            continue
         picture, views = tile.find(".//img"), tile.find(".//strong[@data-e2e='video-views']")
         entry = {"id": link[3], "author": link[1], "caption": picture.get("alt", "") if picture is not None else ""}
         found.setdefault(link[3], entry | ({"views_raw": _text(views)} if views is not None else {}))
@@ -61,58 +90,77 @@ def read_tiles(html: str) -> list[dict]: # id, author, caption and, where the ti
 # %% ../../nbs/scraping/listings.ipynb #4d18ce0e
 def tile_item(tile: dict) -> Item:
     "A tile as an item; its view count, if any, is kept as the string that it was shown as."
-    return Item(id=tile["id"], desc=tile.get("caption", ""), author=tile.get("author", ""), views_raw=tile.get("views_raw"))
+    return Item(
+        id=tile["id"], desc=tile.get("caption", ""), author=tile.get("author", ""), views_raw=tile.get("views_raw")
+    )
 
 # %% ../../nbs/scraping/listings.ipynb #b9cb389b
-def read_challenge(text: str) -> dict: # challenge_id, posts; what is not said is absent
+def read_challenge(text: str) -> dict:  # challenge_id, posts; what is not said is absent
     "What a tag page, or its `challenge/detail` response, says of the hashtag as a whole."
     tree = None if text.lstrip().startswith("{") else parse_html(text)
-    try: data = json.loads(text) if tree is None else _dig(page_json(tree), SCRIPTS[0], "__DEFAULT_SCOPE__", "webapp.challenge-detail")
-    except json.JSONDecodeError: data = None
+    try:
+        data = (
+            json.loads(text)
+            if tree is None
+            else _dig(page_json(tree), SCRIPTS[0], "__DEFAULT_SCOPE__", "webapp.challenge-detail")
+        )
+    except json.JSONDecodeError:
+        data = None
     info = _dig(data, "challengeInfo") or {}
     about = {"challenge_id": _dig(info, "challenge", "id"), "posts": _number(_dig(info, "stats", "videoCount"))}
     heading = None if tree is None else tree.find(".//h2[@data-e2e='challenge-vvcount'][@title='posts']")
-    if about["posts"] is None and heading is not None: about["posts"] = round(view_count_fields(_text(heading).removesuffix(" posts")).get("views_k", 0) * 1000)
+    if about["posts"] is None and heading is not None:
+        about["posts"] = round(view_count_fields(_text(heading).removesuffix(" posts")).get("views_k", 0) * 1000)
     return {key: value for key, value in about.items() if value}
 
 # %% ../../nbs/scraping/listings.ipynb #a54277ad
 @dataclass
 class ListingPage:
     "Some videos of a hashtag, as one page of its listing gave them."
-    page: int # from 1
-    cursor: str | None # what the page asked for; None for tiles that came with the page
-    source: str # `item_list` or `dom`
-    entries: list[dict] # as received
+
+    page: int  # from 1
+    cursor: str | None  # what the page asked for; None for tiles that came with the page
+    source: str  # `item_list` or `dom`
+    entries: list[dict]  # as received
     has_more: bool = True
+
     @property
-    def items(self) -> list[Item]: return [read_item(e) if self.source == "item_list" else tile_item(e) for e in self.entries]
+    def items(self) -> list[Item]:
+        return [read_item(e) if self.source == "item_list" else tile_item(e) for e in self.entries]
 
 # %% ../../nbs/scraping/listings.ipynb #a33e9717
 def read_page(url: str, status: int, text: str, page: int) -> ListingPage:
     "One `item_list` response as a batch."
-    if not 0 < status < 400: raise PageError(str(status) if status else "network", f"the listing answered {status or 'nothing'}")
+    if not 0 < status < 400:
+        raise PageError(str(status) if status else "network", f"the listing answered {status or 'nothing'}")
     listing = read_listing(text)
-    return ListingPage(page, parse_qs(urlparse(url).query).get("cursor", ["0"])[0], "item_list", listing.entries, listing.has_more)
+    return ListingPage(
+        page, parse_qs(urlparse(url).query).get("cursor", ["0"])[0], "item_list", listing.entries, listing.has_more
+    )
 
 # %% ../../nbs/scraping/listings.ipynb #0d2c1526
 def listing_pages(
-    browser: Browser, # it has just opened a tag page
+    browser: Browser,  # it has just opened a tag page
     config: ScrapeConfig = ScrapeConfig(),
-    about: dict | None = None, # is filled with what the page says of the hashtag as a whole
+    about: dict | None = None,  # is filled with what the page says of the hashtag as a whole
 ) -> Iterator[ListingPage]:
     "The batches of the listing that the browser is on; it scrolls when the next one is wanted."
     about, known, repeats, page = {} if about is None else about, set(), 0, 0
     while repeats < 2:
         batches = _next_pages(browser, known, page, config.scroll_wait if page else config.page_timeout, about)
-        if not batches and not page: raise PageError("no_listing", "the tag page showed no videos")
-        if not batches: return
-        if not page: batches += _about_tag(browser, len(batches), about)
+        if not batches and not page:
+            raise PageError("no_listing", "the tag page showed no videos")
+        if not batches:
+            return
+        if not page:
+            batches += _about_tag(browser, len(batches), about)
         for batch in batches:
             page, new = page + 1, {str(entry["id"]) for entry in batch.entries} - known
             known |= new
             repeats = 0 if new else repeats + 1
             yield batch
-        if not batches[-1].has_more: return
+        if not batches[-1].has_more:
+            return
         browser.scroll()
 
 # %% ../../nbs/scraping/listings.ipynb #f84895be
@@ -121,28 +169,34 @@ def _next_pages(browser, known: set[str], page: int, wait: float, about: dict) -
     until = time.monotonic() + wait
     while True:
         answers = browser.responses()
-        if batches := _answered(answers, page, about): return batches
+        if batches := _answered(answers, page, about):
+            return batches
         html = browser.html()
         tiles = [tile for tile in read_tiles(html) if tile["id"] not in known]
         notice = page_notice(parse_html(html), browser.url())
-        if notice in WALLS or notice and not tiles and not known: raise PageError(notice)
+        if notice in WALLS or (notice and not tiles and not known):
+            raise PageError(notice)
         if tiles and not page:
-            time.sleep(0.3)       # the answer that made these tiles may still be on its way through the log
+            time.sleep(0.3)  # the answer that made these tiles may still be on its way through the log
             return _answered(browser.responses(), page, about) or [ListingPage(1, None, "dom", tiles)]
-        if time.monotonic() > until: return [ListingPage(page + 1, None, "dom", tiles)] if tiles else []
+        if time.monotonic() > until:
+            return [ListingPage(page + 1, None, "dom", tiles)] if tiles else []
         time.sleep(0.1)
 
 # %% ../../nbs/scraping/listings.ipynb #e244302d
 def _about_tag(browser, page: int, about: dict) -> list[ListingPage]:
     "Take what the page says of the hashtag, and give its own question about that a moment to be answered."
     about.update(read_challenge(browser.html()) | about)
-    if about.keys() >= {"posts", "challenge_id"}: return []
+    if about.keys() >= {"posts", "challenge_id"}:
+        return []
     time.sleep(0.3)
     return _answered(browser.responses(), page, about)
+
 
 def _answered(answers: list[tuple], page: int, about: dict) -> list[ListingPage]:
     "The batches among what the page received; what it says of the hashtag goes to `about`."
     for url, status, text in answers:
-        if "/detail" in url and status < 400: about.update(read_challenge(text or "{}"))
+        if "/detail" in url and status < 400:
+            about.update(read_challenge(text or "{}"))
     lists = [answer for answer in answers if "/item_list" in answer[0]]
     return [read_page(*answer, page + i) for i, answer in enumerate(lists, 1)]

@@ -13,26 +13,32 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 from fastcore.basics import patch
 
 from ..lib.core import UserError
-from ..lib.store import append_jsonl, fold_events, read_jsonl, atomic_write
+from ..lib.store import append_jsonl, atomic_write, fold_events, read_jsonl
 from .browser import open
 from .sampling import random_number
 
 # %% ../../nbs/scraping/manifest.ipynb #919cf040
-def utc_now() -> str: return datetime.now(timezone.utc).isoformat(timespec="seconds")
-def hash_id(id: str) -> str: return hashlib.sha256(id.encode()).hexdigest()[:24]
+def utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def hash_id(id: str) -> str:
+    return hashlib.sha256(id.encode()).hexdigest()[:24]
+
 
 class Manifest:
     "A corpus folder: its manifest, and what the manifest says of each video."
+
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.manifest = self.path/"manifest.jsonl"
+        self.manifest = self.path / "manifest.jsonl"
         self.events = read_jsonl(self.manifest) if self.manifest.exists() else []
         self.videos = {record["id"]: record for record in fold_events(self.events)}
 
@@ -43,7 +49,9 @@ def add(self: Manifest, **event) -> None:
     event = {**event, "at": utc_now()}
     append_jsonl(self.manifest, event)
     self.events.append(event)
-    if "id" in event: self.videos.setdefault(event["id"], {}).update(event)
+    if "id" in event:
+        self.videos.setdefault(event["id"], {}).update(event)
+
 
 @patch
 def run_events(self: Manifest, kind: str) -> list[dict]:
@@ -55,48 +63,75 @@ def run_events(self: Manifest, kind: str) -> list[dict]:
 def locked(path: Path) -> Iterator[None]:
     "Hold the corpus folder `path` for this process alone; `UserError` if another one has it."
     path.mkdir(parents=True, exist_ok=True)
-    try: import fcntl
-    except ImportError: fcntl = None      # Windows: no lock
-    with open(path/".lock", "w") as file:
-        try: fcntl and fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError: raise UserError(f"another run is working in {path}") from None
+    try:
+        import fcntl
+    except ImportError:
+        fcntl = None  # Windows: no lock
+    with open(path / ".lock", "w") as file:
+        try:
+            fcntl and fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"another run is working in {path}") from None
         yield
 
 # %% ../../nbs/scraping/manifest.ipynb #d0c83fe2
 def write_raw(path: Path, value: dict) -> None:
     "Write `value` as compressed JSON, whole or not at all."
-    with atomic_write(path) as part: part.write_bytes(gzip.compress(json.dumps(value, ensure_ascii=False).encode(), mtime=0))
+    with atomic_write(path) as part:
+        part.write_bytes(gzip.compress(json.dumps(value, ensure_ascii=False).encode(), mtime=0))
+
 
 def read_raw(path: Path) -> dict:
     "What `write_raw` wrote."
     return json.loads(gzip.decompress(path.read_bytes()))
 
 # %% ../../nbs/scraping/manifest.ipynb #09a40ecc
-def summary(corpus: Manifest) -> pd.DataFrame: # columns: found, sampled, verified, failed, causes; one row a topic and their sum
+def summary(
+    corpus: Manifest,
+) -> pd.DataFrame:  # columns: found, sampled, verified, failed, causes; one row a topic and their sum
     "What became of the videos of each topic."
     rows = {event["topic"]: {"videos": []} for event in corpus.run_events("listed") + corpus.run_events("frame")}
-    for video in corpus.videos.values(): rows.setdefault(video["topic"], {"videos": []})["videos"].append(video["state"])
+    for video in corpus.videos.values():
+        rows.setdefault(video["topic"], {"videos": []})["videos"].append(video["state"])
     rows["all"] = {"videos": [state for row in rows.values() for state in row["videos"]]}
+
     def row(states):
         causes = Counter(state.partition(":")[2] for state in states if state.startswith("failed"))
-        return {"found": len(states), "sampled": sum(s != "discovered" for s in states), "verified": states.count("verified"), "failed": causes.total(),
-                "causes": ", ".join(f"{code} ×{n}" if n > 1 else code for code, n in sorted(causes.items()))}
+        return {
+            "found": len(states),
+            "sampled": sum(s != "discovered" for s in states),
+            "verified": states.count("verified"),
+            "failed": causes.total(),
+            "causes": ", ".join(f"{code} ×{n}" if n > 1 else code for code, n in sorted(causes.items())),
+        }
+
     return pd.DataFrame({topic: row(entry["videos"]) for topic, entry in rows.items()}).T.rename_axis("topic")
 
 # %% ../../nbs/scraping/manifest.ipynb #3f25574a
 def views_figure(corpus: Manifest):
     "The collected view counts by topic, in views, as a matplotlib figure."
     import matplotlib.pyplot as plt
+
     videos = [video for video in corpus.videos.values() if video["state"] == "verified" and "views_k" in video]
     topics = list(dict.fromkeys(video["topic"] for video in videos))
-    figure, axis = plt.subplots(figsize=(8, 1.2 + 0.36*len(topics)))
+    figure, axis = plt.subplots(figsize=(8, 1.2 + 0.36 * len(topics)))
     for y, topic in enumerate(topics):
         for exact, face in ((True, "tab:blue"), (False, "none")):
-            points = [(max(v["views_k"]*1000, 1), y + 0.5*random_number(0, v["id"]) - 0.25) for v in videos if v["topic"] == topic and v["views_exact"] == exact]
-            if points: axis.scatter(*zip(*points), s=16, facecolors=face, edgecolors="tab:blue", linewidths=0.8, alpha=0.7)
-        middle = max(pd.Series([v["views_k"]*1000 for v in videos if v["topic"] == topic]).median(), 1)
-        axis.plot([middle]*2, [y - 0.35, y + 0.35], color="tab:orange", linewidth=2)
-    axis.set(xscale="log", xlabel="views (line: median; open dots: rounded counts)", title=f"Views of {len(videos):,} collected videos by topic", ylim=(len(topics) - 0.5, -0.5))
+            points = [
+                (max(v["views_k"] * 1000, 1), y + 0.5 * random_number(0, v["id"]) - 0.25)
+                for v in videos
+                if v["topic"] == topic and v["views_exact"] == exact
+            ]
+            if points:
+                axis.scatter(*zip(*points), s=16, facecolors=face, edgecolors="tab:blue", linewidths=0.8, alpha=0.7)
+        middle = max(pd.Series([v["views_k"] * 1000 for v in videos if v["topic"] == topic]).median(), 1)
+        axis.plot([middle] * 2, [y - 0.35, y + 0.35], color="tab:orange", linewidth=2)
+    axis.set(
+        xscale="log",
+        xlabel="views (line: median; open dots: rounded counts)",
+        title=f"Views of {len(videos):,} collected videos by topic",
+        ylim=(len(topics) - 0.5, -0.5),
+    )
     axis.set_yticks(range(len(topics)), topics)
     axis.grid(axis="x", alpha=0.3)
     return figure
@@ -105,26 +140,30 @@ def views_figure(corpus: Manifest):
 @patch
 def same_design(self: Manifest, **design) -> None:
     "Refuse to go on with another design than the one that this corpus was begun with; the order of the topics is part of it."
-    if not (runs := self.run_events("run")): return
+    if not (runs := self.run_events("run")):
+        return
     for key, value in design.items():
-        if json.dumps(runs[0].get(key)) != json.dumps(value): raise UserError(f"{self.path} was begun with {key}={runs[0].get(key)!r}: use that, or another folder")
+        if json.dumps(runs[0].get(key)) != json.dumps(value):
+            raise UserError(f"{self.path} was begun with {key}={runs[0].get(key)!r}: use that, or another folder")
 
 # %% ../../nbs/scraping/manifest.ipynb #4621666a
 def open_manifest(path: str | Path) -> Manifest:
     "The corpus in a folder that `scrape` made."
     corpus = Manifest(path)
-    if not corpus.run_events("run"): raise UserError(f"{path} is not a corpus that was scraped: it has no manifest of a run")
+    if not corpus.run_events("run"):
+        raise UserError(f"{path} is not a corpus that was scraped: it has no manifest of a run")
     return corpus
 
 # %% ../../nbs/scraping/manifest.ipynb #d926866d
 def history(
-    corpus: str | Path, # a corpus folder
-) -> pd.DataFrame: # columns: id, at, views_k (thousands), views_exact, code; the first row of an id is its collection
+    corpus: str | Path,  # a corpus folder
+) -> pd.DataFrame:  # columns: id, at, views_k (thousands), views_exact, code; the first row of an id is its collection
     "The view counts of each video over time."
     folder, rows = Manifest(corpus), []
     for video in folder.videos.values():
-        if video["state"] == "verified": rows.append({**video, "at": video["collected_at"]})
-    path = folder.path/"snapshots.jsonl"
+        if video["state"] == "verified":
+            rows.append({**video, "at": video["collected_at"]})
+    path = folder.path / "snapshots.jsonl"
     rows += read_jsonl(path) if path.exists() else []
     table = pd.DataFrame(rows, columns=["id", "at", "views_k", "views_exact", "code"]).fillna({"code": ""})
     return table.sort_values(["id", "at"], kind="stable", ignore_index=True)

@@ -10,7 +10,7 @@ __all__ = ['WALLS', 'GONE', 'REFUSED', 'SCRIPTS', 'Number', 'PageError', 'parse_
 # %% ../../nbs/scraping/pages.ipynb #f930526e
 import json
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Annotated, Any
 from urllib.parse import quote, urlparse
@@ -19,42 +19,69 @@ from xml.etree import ElementTree
 from ..lib.core import UserError, parse_count
 
 # %% ../../nbs/scraping/pages.ipynb #2701a42b
-try: from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-except ImportError: raise UserError("the scraper needs pydantic and selenium: pip install 'tiktok_mm[scrape]'") from None
+try:
+    from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+except ImportError:
+    raise UserError("the scraper needs pydantic and selenium: pip install 'tiktok_mm[scrape]'") from None
 
 # %% ../../nbs/scraping/pages.ipynb #7ac3d0fe
 WALLS = {"captcha", "login", "blocked"}
-GONE = {"10204": "blocked here, region-locked or removed", "10216": "private post", "10222": "private account", "10221": "no such user",
-        "10231": "not available in this region", "10205": "no such hashtag", "missing_tag": "no such hashtag", "removed": "video currently unavailable",
-        "404": "no such page", "slideshow": "pictures, not a video", "robots": "robots.txt asks not to", "no_views": "shows no view count"}
+GONE = {
+    "10204": "blocked here, region-locked or removed",
+    "10216": "private post",
+    "10222": "private account",
+    "10221": "no such user",
+    "10231": "not available in this region",
+    "10205": "no such hashtag",
+    "missing_tag": "no such hashtag",
+    "removed": "video currently unavailable",
+    "404": "no such page",
+    "slideshow": "pictures, not a video",
+    "robots": "robots.txt asks not to",
+    "no_views": "shows no view count",
+}
 
 REFUSED = {"foreign_host", "too_large"}
 
+
 class PageError(Exception):
     "A page or file that is something else than what was asked for; `code` says what, `kind` what to do: wall, gone, refused or retry."
+
     def __init__(self, code: str, message: str = ""):
         super().__init__(message or GONE.get(code, code))
         self.code = code
-        self.kind = next((kind for kind, codes in (("wall", WALLS), ("gone", GONE), ("refused", REFUSED)) if code in codes), "retry")
+        self.kind = next(
+            (kind for kind, codes in (("wall", WALLS), ("gone", GONE), ("refused", REFUSED)) if code in codes), "retry"
+        )
 
 # %% ../../nbs/scraping/pages.ipynb #402f7c9a
-_VOID = set("area base br col embed hr img input link meta source track wbr".split())
+_VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+
 
 class _TreeMaker(HTMLParser):
     "Builds an `ElementTree` of a page."
+
     def __init__(self):
         super().__init__()
         self.builder, self.open = ElementTree.TreeBuilder(), []
         self.builder.start("page", {})
+
     def handle_starttag(self, tag, attrs):
         self.builder.start(tag, {key: value or "" for key, value in attrs})
-        if tag in _VOID: self.builder.end(tag)
-        else: self.open.append(tag)
+        if tag in _VOID:
+            self.builder.end(tag)
+        else:
+            self.open.append(tag)
+
     def handle_endtag(self, tag):
-        if tag not in self.open: return
-        while (last := self.open.pop()) != tag: self.builder.end(last)
+        if tag not in self.open:
+            return
+        while (last := self.open.pop()) != tag:
+            self.builder.end(last)
         self.builder.end(tag)
-    def handle_data(self, data): self.builder.data(data)
+
+    def handle_data(self, data):
+        self.builder.data(data)
 
 # %% ../../nbs/scraping/pages.ipynb #b04d5d9d
 def parse_html(html: str) -> ElementTree.Element:
@@ -62,102 +89,149 @@ def parse_html(html: str) -> ElementTree.Element:
     maker = _TreeMaker()
     maker.feed(html)
     maker.close()
-    while maker.open: maker.builder.end(maker.open.pop())
+    while maker.open:
+        maker.builder.end(maker.open.pop())
     maker.builder.end("page")
     return maker.builder.close()
 
-def _e2e(tree, name: str): return tree.find(f".//*[@data-e2e='{name}']")
-def _text(element) -> str: return " ".join("".join(element.itertext()).split()) if element is not None else ""
-def _shown(element) -> str: return "".join([element.text or "", *(_shown(e) + (e.tail or "") for e in element)]) if element.tag not in ("script", "style") else ""
+
+def _e2e(tree, name: str):
+    return tree.find(f".//*[@data-e2e='{name}']")
+
+
+def _text(element) -> str:
+    return " ".join("".join(element.itertext()).split()) if element is not None else ""
+
+
+def _shown(element) -> str:
+    return (
+        "".join([element.text or "", *(_shown(e) + (e.tail or "") for e in element)])
+        if element.tag not in ("script", "style")
+        else ""
+    )
 
 # %% ../../nbs/scraping/pages.ipynb #a5dd48a2
 SCRIPTS = "__UNIVERSAL_DATA_FOR_REHYDRATION__", "SIGI_STATE", "__NEXT_DATA__"
 
-def page_json(tree: ElementTree.Element) -> dict[str, dict]: # script id → its content
+
+def page_json(tree: ElementTree.Element) -> dict[str, dict]:  # script id → its content
     "The JSON objects that a page was built from, by the id of their script."
     found = {}
     for script in tree.iter("script"):
-        try: data = json.loads(script.text or "") if script.get("id") in SCRIPTS else None
-        except json.JSONDecodeError: continue
-        if isinstance(data, dict): found[script.get("id")] = data
+        try:
+            data = json.loads(script.text or "") if script.get("id") in SCRIPTS else None
+        except json.JSONDecodeError:
+            continue
+        if isinstance(data, dict):
+            found[script.get("id")] = data
     return found
 
 # %% ../../nbs/scraping/pages.ipynb #063f14f3
 def _dig(data, *path):
     "The value at `path` in nested dictionaries; None where a step is missing."
-    for key in path: data = data.get(key) if isinstance(data, dict) else None
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
     return data
+
 
 def _list(data, *path) -> list:
     "The list at `path`; empty where there is none."
     return found if isinstance(found := _dig(data, *path), list) else []
 
 # %% ../../nbs/scraping/pages.ipynb #655fd184
-_NOTICES = {"missing_tag": ("Couldn’t find this hashtag", "Couldn't find this hashtag"), "removed": ("Video currently unavailable",),
-            "went_wrong": ("Something went wrong",)}
-_CAPTCHA = "Drag the puzzle piece into place", "Drag the slider to fit the puzzle", "Select 2 objects that are the same shape"
+_NOTICES = {
+    "missing_tag": ("Couldn’t find this hashtag", "Couldn't find this hashtag"),
+    "removed": ("Video currently unavailable",),
+    "went_wrong": ("Something went wrong",),
+}
+_CAPTCHA = (
+    "Drag the puzzle piece into place",
+    "Drag the slider to fit the puzzle",
+    "Select 2 objects that are the same shape",
+)
+
 
 def page_notice(
-    tree: ElementTree.Element, # the page
-    url: str = "", # where the browser ended up
-) -> str | None: # a code for `PageError`, or None
+    tree: ElementTree.Element,  # the page
+    url: str = "",  # where the browser ended up
+) -> str | None:  # a code for `PageError`, or None
     "What a page announces instead of its content: a wall, a notice, or nothing at all."
     body = tree.find(".//body")
     body = tree if body is None else body
     text = " ".join(_shown(body).split())
-    if urlparse(url).path.startswith("/login"): return "login"
-    if _is_captcha(tree, text): return "captcha"
-    if "Access Denied" in text and "Reference #" in text: return "blocked"
-    if not text and not len(body): return "empty"
+    if urlparse(url).path.startswith("/login"):
+        return "login"
+    if _is_captcha(tree, text):
+        return "captcha"
+    if "Access Denied" in text and "Reference #" in text:
+        return "blocked"
+    if not text and not len(body):
+        return "empty"
     return next((code for code, phrases in _NOTICES.items() if any(phrase in text for phrase in phrases)), None)
 
 # %% ../../nbs/scraping/pages.ipynb #13302877
 def _is_captcha(tree, text: str) -> bool:
     "Whether a page shows a captcha dialog, or is the JSON that asks for one."
-    if text.startswith("{") and '"type":"verify"' in text.replace(" ", ""): return True
+    if text.startswith("{") and '"type":"verify"' in text.replace(" ", ""):
+        return True
     dialogs = (d for d in tree.iter() if d.get("role") == "dialog")
     return any("captcha-verify" in d.get("class", "") or any(title in _text(d) for title in _CAPTCHA) for d in dialogs)
 
 # %% ../../nbs/scraping/pages.ipynb #4b9fa9e1
 def _number(value) -> int | None:
-    "An integer, also from `\"30\"`; None for anything else."
-    try: return int(value)
-    except (TypeError, ValueError, OverflowError): return None
+    'An integer, also from `"30"`; None for anything else.'
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
 
 Number = Annotated[int | None, BeforeValidator(_number)]
 
+
 class Raw(BaseModel):
     "A piece of a page's JSON: nulls count as absent, fields that are not named here are kept."
+
     model_config = ConfigDict(extra="allow", coerce_numbers_to_str=True)
+
     @model_validator(mode="before")
     @classmethod
-    def _drop_nulls(cls, data): return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
+    def _drop_nulls(cls, data):
+        return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
 
 # %% ../../nbs/scraping/pages.ipynb #cdcee60e
 class Stats(Raw):
     "Counts of one item: integers in `stats` (rounded), strings in `statsV2` (exact)."
+
     playCount: Number = None
     diggCount: Number = None
     commentCount: Number = None
     shareCount: Number = None
     collectCount: Number = None
 
+
 class Author(Raw):
     "Who posted it; `uniqueId` is the handle."
+
     uniqueId: str = ""
+
 
 class AuthorStats(Raw):
     "Counts of one account."
+
     followerCount: Number = None
 
 # %% ../../nbs/scraping/pages.ipynb #c60b7b30
 class Music(Raw):
     "The sound of an item."
+
     title: str = ""
     authorName: str = ""
 
+
 class Media(Raw):
     "The video file of an item: duration in seconds, signed URLs that expire."
+
     duration: Number = None
     playAddr: str = ""
     downloadAddr: str = ""
@@ -166,6 +240,7 @@ class Media(Raw):
 # %% ../../nbs/scraping/pages.ipynb #366f3c58
 class Item(Raw):
     "One post, as `itemStruct` or an entry of `itemList` or `ItemModule` describes it."
+
     id: str = Field(pattern=r"^[0-9]{5,25}$")
     desc: str = ""
     createTime: Number = None
@@ -181,15 +256,18 @@ class Item(Raw):
 
 # %% ../../nbs/scraping/pages.ipynb #a13e741b
 def read_item(
-    data: Any, # one `itemStruct`
-) -> Item | None: # None if it is not one
+    data: Any,  # one `itemStruct`
+) -> Item | None:  # None if it is not one
     "An item, or None: one odd entry never costs the others."
-    try: return Item.model_validate(data)
-    except ValidationError: return None
+    try:
+        return Item.model_validate(data)
+    except ValidationError:
+        return None
 
 # %% ../../nbs/scraping/pages.ipynb #d8d94822
 class Video(BaseModel):
     "What is known about one video, in the words of the manifest."
+
     id: str
     url: str
     author: str = ""
@@ -212,21 +290,29 @@ class Video(BaseModel):
 def _hashtags(item: Item) -> list[str]:
     "The hashtags of an item in their order: from its structured fields, or else from its caption."
     names = [tag.get("title") for tag in item.challenges] + [tag.get("hashtagName") for tag in item.textExtra]
-    return list(dict.fromkeys(name for name in names if name and isinstance(name, str)) or dict.fromkeys(re.findall(r"#(\w+)", item.desc)))
+    return list(
+        dict.fromkeys(name for name in names if name and isinstance(name, str))
+        or dict.fromkeys(re.findall(r"#(\w+)", item.desc))
+    )
+
 
 def _posted(item: Item) -> str | None:
     "The time of posting, ISO 8601 in UTC; ids carry it too, in their upper 32 bits."
-    try: return datetime.fromtimestamp(item.createTime or int(item.id) >> 32, timezone.utc).isoformat()
-    except (ValueError, OverflowError, OSError): return None
+    try:
+        return datetime.fromtimestamp(item.createTime or int(item.id) >> 32, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return None
 
 # %% ../../nbs/scraping/pages.ipynb #dc6c9f0a
 def view_count_fields(
-    raw, # a count as the page shows it, or None
-    exact: bool | None = None, # whether the page means it exactly; None: if it is written out in full
-) -> dict: # views_raw, views_k (thousands), views_exact; empty if there is no count
+    raw,  # a count as the page shows it, or None
+    exact: bool | None = None,  # whether the page means it exactly; None: if it is written out in full
+) -> dict:  # views_raw, views_k (thousands), views_exact; empty if there is no count
     "A view count as three facts that are kept apart."
-    try: count, full = parse_count(raw)
-    except UserError: return {}
+    try:
+        count, full = parse_count(raw)
+    except UserError:
+        return {}
     return {"views_raw": str(raw), "views_k": count / 1000, "views_exact": full if exact is None else exact}
 
 # %% ../../nbs/scraping/pages.ipynb #e2a073b5
@@ -236,35 +322,57 @@ def video_url(site: str, author: str, id: str) -> str:
 
 # %% ../../nbs/scraping/pages.ipynb #25c23f40
 def read_video(
-    item: Item, # what the page says
-    source: str, # `item_list`, `page` or `dom`
-    site: str = "https://www.tiktok.com", # where its page is
+    item: Item,  # what the page says
+    source: str,  # `item_list`, `page` or `dom`
+    site: str = "https://www.tiktok.com",  # where its page is
 ) -> Video:
     "An item as the flat record that the manifest keeps."
     author, exact = item.author.uniqueId, item.statsV2.playCount is not None
-    count = lambda name: next((n for n in (getattr(item.statsV2, name), getattr(item.stats, name)) if n is not None), None)
-    return Video(id=item.id, url=video_url(site, author, item.id), author=author, followers=item.authorStats.followerCount, caption=item.desc, hashtags=_hashtags(item),
-                 posted_at=_posted(item), duration=item.video.duration or None, music=" – ".join(filter(None, (item.music.title, item.music.authorName))), source=source,
-                 likes=count("diggCount"), comments=count("commentCount"), shares=count("shareCount"), saves=count("collectCount"),
-                 **view_count_fields(count("playCount"), exact))
+
+    def count(name):
+        return next((n for n in (getattr(item.statsV2, name), getattr(item.stats, name)) if n is not None), None)
+
+    return Video(
+        id=item.id,
+        url=video_url(site, author, item.id),
+        author=author,
+        followers=item.authorStats.followerCount,
+        caption=item.desc,
+        hashtags=_hashtags(item),
+        posted_at=_posted(item),
+        duration=item.video.duration or None,
+        music=" – ".join(filter(None, (item.music.title, item.music.authorName))),
+        source=source,
+        likes=count("diggCount"),
+        comments=count("commentCount"),
+        shares=count("shareCount"),
+        saves=count("collectCount"),
+        **view_count_fields(count("playCount"), exact),
+    )
 
 # %% ../../nbs/scraping/pages.ipynb #1dd5e490
 def read_video_page(
-    html: str, # the page as the browser holds it
-    url: str = "", # where the browser ended up
-    id: str | None = None, # the video that was asked for; any if None
-) -> tuple[Item, str, dict]: # (item, source: page or dom, the JSON that it was read from)
+    html: str,  # the page as the browser holds it
+    url: str = "",  # where the browser ended up
+    id: str | None = None,  # the video that was asked for; any if None
+) -> tuple[Item, str, dict]:  # (item, source: page or dom, the JSON that it was read from)
     "The item of a video page; `PageError` says what the page shows instead."
     tree = parse_html(html)
     notice = page_notice(tree, url)
-    if notice in WALLS: raise PageError(notice)
+    if notice in WALLS:
+        raise PageError(notice)
     status, found = _embedded_item(page_json(tree), id)
     item, source = read_item(found), "page"
-    if item is None and status not in (None, 0): raise PageError(str(status))
-    if item is None and not notice: item, source, found = _shown_item(tree, url, id), "dom", {}
-    if item is None: raise PageError(notice or "no_data", notice or "the page holds no data of the video")
-    if id and item.id != id: raise PageError("other_video", f"the page shows another video than {id}")
-    if item.imagePost or "/photo/" in urlparse(url).path: raise PageError("slideshow")
+    if item is None and status not in (None, 0):
+        raise PageError(str(status))
+    if item is None and not notice:
+        item, source, found = _shown_item(tree, url, id), "dom", {}
+    if item is None:
+        raise PageError(notice or "no_data", notice or "the page holds no data of the video")
+    if id and item.id != id:
+        raise PageError("other_video", f"the page shows another video than {id}")
+    if item.imagePost or "/photo/" in urlparse(url).path:
+        raise PageError("slideshow")
     return item, source, found
 
 # %% ../../nbs/scraping/pages.ipynb #96bdbbbe
@@ -273,23 +381,33 @@ def _embedded_item(data: dict, id: str | None) -> tuple[int | None, Any]:
     new = _dig(data, SCRIPTS[0], "__DEFAULT_SCOPE__", "webapp.video-detail")
     old = _dig(data, SCRIPTS[2], "props", "pageProps")
     items = _dig(data, SCRIPTS[1], "ItemModule")
-    if items and isinstance(items, dict): return None, items.get(id or next(iter(items)))
+    if items and isinstance(items, dict):
+        return None, items.get(id or next(iter(items)))
     detail = new or old
     return _number(_dig(detail, "statusCode")), _dig(detail, "itemInfo", "itemStruct")
 
 # %% ../../nbs/scraping/pages.ipynb #9150b055
 _LINK = re.compile(r"/@([\w.-]*)/(video|photo)/(\d{5,25})", re.ASCII)
 
+
 def _shown_item(tree, url: str, id: str | None) -> Item | None:
     "An item from what a video page shows, or None if it shows no player."
     sources = [s.get("src", "") for s in tree.iterfind(".//video//source") if "/aweme/v1/play" not in s.get("src", "")]
     link = _LINK.search(url)
-    if not sources or not (id or link): return None
+    if not sources or not (id or link):
+        return None
     author = _text(_e2e(tree, "browse-username")) or (link[1] if link else "")
-    return read_item({"id": id or link[3], "author": author.lstrip("@"), "desc": _text(_e2e(tree, "browse-video-desc")), "video": {"playAddr": sources[0]}})
+    return read_item(
+        {
+            "id": id or link[3],
+            "author": author.lstrip("@"),
+            "desc": _text(_e2e(tree, "browse-video-desc")),
+            "video": {"playAddr": sources[0]},
+        }
+    )
 
 # %% ../../nbs/scraping/pages.ipynb #9859eb6d
-def media_urls(item: Item) -> list[str]: # best first
+def media_urls(item: Item) -> list[str]:  # best first
     "The signed URLs of an item's mp4, without repeats and without the one that is known to be broken."
     rates = [url for rate in item.video.bitrateInfo for url in _list(rate, "PlayAddr", "UrlList")]
     urls = [item.video.playAddr, *rates, item.video.downloadAddr]

@@ -17,24 +17,38 @@ from ..lib.core import UserError
 
 # %% ../../nbs/scraping/sampling.ipynb #6d0c876c
 TOPICS = {
-    "Sports": ["sports", "football", "basketball"], "Dance": ["dance", "dancechallenge"], "Entertainment": ["entertainment", "movies"],
-    "Comedy and Drama": ["comedy", "drama"], "Autos": ["cars", "autos"], "Fashion": ["fashion", "outfit"], "Lifestyle": ["lifestyle", "dayinmylife"],
-    "Pets and Nature": ["pets", "nature"], "Relationships": ["relationship", "couple"], "Society": ["society", "news"],
-    "Informative": ["learnontiktok", "science"], "Music": ["music", "singing"],
+    "Sports": ["sports", "football", "basketball"],
+    "Dance": ["dance", "dancechallenge"],
+    "Entertainment": ["entertainment", "movies"],
+    "Comedy and Drama": ["comedy", "drama"],
+    "Autos": ["cars", "autos"],
+    "Fashion": ["fashion", "outfit"],
+    "Lifestyle": ["lifestyle", "dayinmylife"],
+    "Pets and Nature": ["pets", "nature"],
+    "Relationships": ["relationship", "couple"],
+    "Society": ["society", "news"],
+    "Informative": ["learnontiktok", "science"],
+    "Music": ["music", "singing"],
 }
 
 # %% ../../nbs/scraping/sampling.ipynb #60864c78
 def read_topics(
-    spec: str | Path | dict = "all", # `all`, names separated by commas, a CSV file with the columns topic and hashtag, or {topic: [hashtag]}
-) -> dict[str, list[str]]: # topic → its hashtags
+    spec: str
+    | Path
+    | dict = "all",  # `all`, names separated by commas, a CSV file with the columns topic and hashtag, or {topic: [hashtag]}
+) -> dict[str, list[str]]:  # topic → its hashtags
     "The topics to collect and the hashtags that stand for each."
-    if isinstance(spec, dict): topics = spec
-    elif str(spec).endswith(".csv"): topics = _topics_from_csv(Path(spec))
-    elif spec == "all": topics = TOPICS
+    if isinstance(spec, dict):
+        topics = spec
+    elif str(spec).endswith(".csv"):
+        topics = _topics_from_csv(Path(spec))
+    elif spec == "all":
+        topics = TOPICS
     else:
         names = {name.lower(): name for name in TOPICS}
         wanted = [name.strip().lower() for name in str(spec).split(",")]
-        if unknown := [name for name in wanted if name not in names]: raise UserError(f"unknown topic {unknown[0]!r}: choose from {', '.join(TOPICS)}, or give a CSV file")
+        if unknown := [name for name in wanted if name not in names]:
+            raise UserError(f"unknown topic {unknown[0]!r}: choose from {', '.join(TOPICS)}, or give a CSV file")
         topics = {names[name]: TOPICS[names[name]] for name in wanted}
     return _sound_topics(topics)
 
@@ -42,36 +56,46 @@ def read_topics(
 def _sound_topics(topics: dict[str, list[str]]) -> dict[str, list[str]]:
     "`topics`, if each has hashtags, they are ones, and none stands under two topics: the strata may not overlap."
     tags = [tag for tags in topics.values() for tag in dict.fromkeys(tags)]
-    if not topics or not all(topics.values()): raise UserError("every topic needs a hashtag")
-    if bad := [tag for tag in tags if not re.fullmatch(r"\w+", tag)]: raise UserError(f"{bad[0]!r} is not a hashtag: letters, digits and _, without #")
-    if twice := [tag for tag, n in Counter(tags).items() if n > 1]: raise UserError(f"hashtag {twice[0]!r} stands under two topics")
+    if not topics or not all(topics.values()):
+        raise UserError("every topic needs a hashtag")
+    if bad := [tag for tag in tags if not re.fullmatch(r"\w+", tag)]:
+        raise UserError(f"{bad[0]!r} is not a hashtag: letters, digits and _, without #")
+    if twice := [tag for tag, n in Counter(tags).items() if n > 1]:
+        raise UserError(f"hashtag {twice[0]!r} stands under two topics")
     return {topic: list(dict.fromkeys(tags)) for topic, tags in topics.items()}
 
 # %% ../../nbs/scraping/sampling.ipynb #1abb4577
 def read_csv_rows(path: Path) -> list[dict]:
     "The rows of a CSV file."
-    with path.open(encoding="utf-8-sig", newline="") as file: return list(csv.DictReader(file))
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
 
 def _topics_from_csv(path: Path) -> dict[str, list[str]]:
     "The table of topics in a CSV file."
-    if not path.is_file(): raise UserError(f"no file {path}")
+    if not path.is_file():
+        raise UserError(f"no file {path}")
     rows = read_csv_rows(path)
-    if not rows or not {"topic", "hashtag"} <= rows[0].keys(): raise UserError(f"{path.name} needs the columns topic and hashtag")
+    if not rows or not {"topic", "hashtag"} <= rows[0].keys():
+        raise UserError(f"{path.name} needs the columns topic and hashtag")
     topics: dict[str, list[str]] = {}
-    for row in rows: topics.setdefault(row["topic"].strip(), []).append(row["hashtag"].strip().lstrip("#"))
+    for row in rows:
+        topics.setdefault(row["topic"].strip(), []).append(row["hashtag"].strip().lstrip("#"))
     return topics
 
 # %% ../../nbs/scraping/sampling.ipynb #c82e95df
 def quotas(topics: Iterable[str], n: int) -> dict[str, int]:
     "How many videos each topic shall give: equal parts of `n`, the first topics one more where it does not divide."
     topics = list(topics)
-    if n < len(topics): raise UserError(f"n={n} is less than one video for each of {len(topics)} topics")
+    if n < len(topics):
+        raise UserError(f"n={n} is less than one video for each of {len(topics)} topics")
     return {topic: n // len(topics) + (i < n % len(topics)) for i, topic in enumerate(topics)}
 
 # %% ../../nbs/scraping/sampling.ipynb #d0f67bf2
 def random_number(seed: int, id: str) -> float:
     "The permanent random number of a video, uniform in [0, 1)."
     return int.from_bytes(hashlib.sha256(f"{seed}:{id}".encode()).digest()[:6]) / 2**48
+
 
 def draw_order(ids: Iterable[str], seed: int) -> list[str]:
     "`ids` in the order in which they are drawn: the first n are the sample, the rest replace failures."

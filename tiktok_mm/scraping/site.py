@@ -19,37 +19,59 @@ from .pages import PageError
 SITE = "https://www.tiktok.com"
 
 # %% ../../nbs/scraping/site.ipynb #fc17c503
-SITE_HOSTS = "tiktok.com", "tiktokcdn.com", "tiktokcdn-us.com", "tiktokcdn-eu.com", "tiktokv.com", "tiktokv.us", "tiktokv.eu", "ttwstatic.com", "byteoversea.com"
+SITE_HOSTS = (
+    "tiktok.com",
+    "tiktokcdn.com",
+    "tiktokcdn-us.com",
+    "tiktokcdn-eu.com",
+    "tiktokv.com",
+    "tiktokv.us",
+    "tiktokv.eu",
+    "ttwstatic.com",
+    "byteoversea.com",
+)
+
 
 def host_of(url: str) -> str:
     "The host of `url`; empty if it has none."
-    try: return (urlparse(url).hostname or "").rstrip(".")
-    except ValueError: return ""
+    try:
+        return (urlparse(url).hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
 
 def allowed_host(
-    url: str, # where a request wants to go
-    base_url: str = SITE, # the site; anything but TikTok is exactly one host
+    url: str,  # where a request wants to go
+    base_url: str = SITE,  # the site; anything but TikTok is exactly one host
 ) -> bool:
     "Whether `url` is the site's: TikTok and its media hosts over https, or the one host of another `base_url`."
     base, scheme, host = urlparse(base_url), url.partition(":")[0].lower(), host_of(url)
-    if base.hostname != urlparse(SITE).hostname: return scheme == base.scheme and host == base.hostname
+    if base.hostname != urlparse(SITE).hostname:
+        return scheme == base.scheme and host == base.hostname
     return scheme == "https" and any(host == name or host.endswith("." + name) for name in SITE_HOSTS)
 
 # %% ../../nbs/scraping/site.ipynb #a76fb77d
 class _SiteOnly(HTTPRedirectHandler):
     "Follows a redirect only to where the request itself could have gone; cookies do not go along to another host."
-    def __init__(self, base_url: str): self.base_url = base_url
+
+    def __init__(self, base_url: str):
+        self.base_url = base_url
+
     def redirect_request(self, req, fp, code, msg, headers, newurl):
-        if not allowed_host(newurl, self.base_url): raise PageError("foreign_host", f"sent on to {host_of(newurl)}, which is not the site's")
+        if not allowed_host(newurl, self.base_url):
+            raise PageError("foreign_host", f"sent on to {host_of(newurl)}, which is not the site's")
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if request and host_of(newurl) != host_of(req.full_url): request.remove_header("Cookie")
+        if request and host_of(newurl) != host_of(req.full_url):
+            request.remove_header("Cookie")
         return request
 
 # %% ../../nbs/scraping/site.ipynb #a700c023
 def checked_site(base_url: str) -> str:
     "`base_url` without a slash at its end; `UserError` if it is no address."
-    if urlparse(base_url).scheme in ("http", "https") and host_of(base_url): return base_url.rstrip("/")
+    if urlparse(base_url).scheme in ("http", "https") and host_of(base_url):
+        return base_url.rstrip("/")
     raise UserError(f"{base_url!r} is not the address of a site: use one such as {SITE}")
+
 
 def site_opener(base_url: str) -> OpenerDirector:
     "An opener that stays on the site; no proxy stands between a machine and itself."
@@ -60,28 +82,32 @@ def site_opener(base_url: str) -> OpenerDirector:
 @dataclass(frozen=True)
 class ScrapeConfig:
     "How gently and how patiently; times in seconds."
-    delay: float = 4.0          # mean pause before a page; each is drawn between half of it and one and a half
-    retries: int = 3            # further tries where something failed that may pass
-    backoff: float = 10.0       # pause before the first of them; doubles each time
-    breaker: int = 5            # stop when so many things in a row failed that should not
-    per_tag: int = 400          # list at most so many videos of a hashtag
+
+    delay: float = 4.0  # mean pause before a page; each is drawn between half of it and one and a half
+    retries: int = 3  # further tries where something failed that may pass
+    backoff: float = 10.0  # pause before the first of them; doubles each time
+    breaker: int = 5  # stop when so many things in a row failed that should not
+    per_tag: int = 400  # list at most so many videos of a hashtag
     page_timeout: float = 30.0  # wait so long for a page, and for what it loads
-    scroll_wait: float = 8.0    # wait so long for more tiles before a listing counts as ended
-    media_timeout: float = 300.0 # one try of one download
-    max_mb: float = 300.0       # no file is larger
+    scroll_wait: float = 8.0  # wait so long for more tiles before a listing counts as ended
+    media_timeout: float = 300.0  # one try of one download
+    max_mb: float = 300.0  # no file is larger
     person_wait: float = 900.0  # `headed`: wait so long for the person
 
 # %% ../../nbs/scraping/site.ipynb #59d81959
 @dataclass(frozen=True)
 class Robots:
     "What robots.txt asks of everybody, read as RFC 9309 says: `*` and `$` are patterns, the longest rule that fits holds."
-    rules: tuple[tuple[str, bool], ...] = () # (pattern, whether it is allowed)
-    delay: float = 0.0 # at least so many seconds between two pages
+
+    rules: tuple[tuple[str, bool], ...] = ()  # (pattern, whether it is allowed)
+    delay: float = 0.0  # at least so many seconds between two pages
+
     def allows(self, url: str) -> bool:
         "Whether the page at `url` may be read."
         parts = urlparse(url)
         path = unquote(parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return max(((len(rule), allowed) for rule, allowed in self.rules if _fits(rule, path)), default=(0, True))[1]
+
 
 def _fits(rule: str, path: str) -> bool:
     "Whether the pattern of a rule fits the beginning of `path`, or with `$` the whole of it."
@@ -95,9 +121,12 @@ def read_robots(text: str) -> Robots:
     for line in text.splitlines():
         key, value = (part.strip() for part in line.partition("#")[0].partition(":")[::2])
         key = key.lower()
-        if key == "user-agent": naming, ours = True, value == "*" or naming and ours
+        if key == "user-agent":
+            naming, ours = True, value == "*" or (naming and ours)
         elif key in ("allow", "disallow", "crawl-delay"):
             naming = False
-            if ours and value and key != "crawl-delay": rules.append((value, key == "allow"))
-            elif ours and re.fullmatch(r"\d+(\.\d+)?", value): delay = max(delay, float(value))
+            if ours and value and key != "crawl-delay":
+                rules.append((value, key == "allow"))
+            elif ours and re.fullmatch(r"\d+(\.\d+)?", value):
+                delay = max(delay, float(value))
     return Robots(tuple(rules), delay)

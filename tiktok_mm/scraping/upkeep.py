@@ -20,36 +20,40 @@ import pandas as pd
 from fastcore.basics import patch
 
 from ..lib.core import UserError, safe_id
-from ..lib.store import append_jsonl, read_jsonl, atomic_write, write_json, write_jsonl
+from ..lib.store import append_jsonl, atomic_write, read_jsonl, write_json, write_jsonl
 from .browser import Browser, browser_for
 from .download import fetch_media, verify_media
-from .listings import read_tiles, listing_pages
-from .manifest import Manifest, open_manifest, hash_id, utc_now, history, locked, read_raw, write_raw
+from .listings import listing_pages, read_tiles
+from .manifest import Manifest, hash_id, history, locked, open_manifest, read_raw, utc_now, write_raw
 from .pages import PageError, media_urls, read_video, read_video_page, video_url
 from .sampling import read_csv_rows
 from .site import SITE, ScrapeConfig, checked_site
-from .visits import Progress, ScrapeResult, Scraper, Stopped
+from .visits import Progress, Scraper, ScrapeResult, Stopped
 
 # %% ../../nbs/scraping/upkeep.ipynb #3af1e68c
 def refresh(
-    corpus: str | Path, # a corpus folder that `scrape` made
-    headed: bool = False, # show the browser, and wait for the person at a wall
+    corpus: str | Path,  # a corpus folder that `scrape` made
+    headed: bool = False,  # show the browser, and wait for the person at a wall
     config: ScrapeConfig = ScrapeConfig(),
-    quiet: bool = False, # no live lines
-    browser: Browser | None = None, # use this one
+    quiet: bool = False,  # no live lines
+    browser: Browser | None = None,  # use this one
 ) -> ScrapeResult:
     "Take another snapshot of the counts of the videos that are there."
     corpus = open_manifest(corpus)
     with locked(corpus.path):
         run, stopped = corpus.run_events("run")[0], None
         videos = [video for video in corpus.videos.values() if video["state"] == "verified"]
-        with browser_for(corpus.path, run["base_url"], headed, config, browser) as browser, Progress({"snapshots": len(videos)}, quiet) as progress:
+        with (
+            browser_for(corpus.path, run["base_url"], headed, config, browser) as browser,
+            Progress({"snapshots": len(videos)}, quiet) as progress,
+        ):
             try:
                 scraper = Scraper(corpus, browser, config, run["base_url"], headed, run["seed"], progress)
                 for done, video in enumerate(videos, 1):
                     scraper.snapshot(video)
                     progress.live.update(progress.tasks["snapshots"], completed=done, note=f"{done} of {len(videos)}")
-            except Stopped as error: stopped = str(error)
+            except Stopped as error:
+                stopped = str(error)
     table = history(corpus.path)
     return ScrapeResult(table, None, stopped)
 
@@ -59,126 +63,214 @@ def snapshot(self: Scraper, video: dict) -> None:
     "Append the counts that a video's page shows now, or the code of what it shows instead."
     line = {"id": video["id"]}
     try:
-        read = lambda: read_video_page(self.browser.html(), self.browser.url(), video["id"])
+
+        def read():
+            return read_video_page(self.browser.html(), self.browser.url(), video["id"])
+
         item, source, _ = self.visit(video["url"], read)
-        counts = read_video(item, source).model_dump(include={"views_raw", "views_k", "views_exact", "likes", "comments", "shares", "saves", "source"})
+        counts = read_video(item, source).model_dump(
+            include={"views_raw", "views_k", "views_exact", "likes", "comments", "shares", "saves", "source"}
+        )
         line |= {key: value for key, value in counts.items() if value is not None}
         self.pending_failures, self.n_unavailable = [], 0
     except PageError as error:
         line |= {"code": error.code}
-        if error.kind == "retry": self.pending_failures.append(line)
-        else: self.n_unavailable += 1
+        if error.kind == "retry":
+            self.pending_failures.append(line)
+        else:
+            self.n_unavailable += 1
         self.breaker(error)
-    append_jsonl(self.corpus.path/"snapshots.jsonl", line | {"at": utc_now()})
+    append_jsonl(self.corpus.path / "snapshots.jsonl", line | {"at": utc_now()})
 
 # %% ../../nbs/scraping/upkeep.ipynb #5f2f8dbd
 def _video_id(id: str) -> str:
     "`id`, if it is one that the site gives: nothing else may be looked for in files and their names."
-    if not re.fullmatch(r"[0-9]{5,25}", safe_id(id)): raise UserError(f"{id!r} is not the id of a video: 5 to 25 digits, the end of its address")
+    if not re.fullmatch(r"[0-9]{5,25}", safe_id(id)):
+        raise UserError(f"{id!r} is not the id of a video: 5 to 25 digits, the end of its address")
     return safe_id(id)
 
 # %% ../../nbs/scraping/upkeep.ipynb #20cde451
 def purge(
-    corpus: str | Path, # a corpus folder
-    ids: Iterable[str], # the videos to remove
-) -> dict[str, int]: # id → how many files it was removed from
+    corpus: str | Path,  # a corpus folder
+    ids: Iterable[str],  # the videos to remove
+) -> dict[str, int]:  # id → how many files it was removed from
     "Remove videos from everywhere in a corpus; that they were is noted first, so that a purge that was killed can be run again."
     folder, removed = Path(corpus), {}
     ids = list(dict.fromkeys(map(_video_id, ids)))
-    if not (folder/"manifest.jsonl").exists(): raise UserError(f"no manifest.jsonl in {folder}")
+    if not (folder / "manifest.jsonl").exists():
+        raise UserError(f"no manifest.jsonl in {folder}")
     with locked(folder):
         for id in ids:
             book = Manifest(folder)
-            if hash_id(id) not in [event["key"] for event in book.run_events("purged")]: book.add(event="purged", key=hash_id(id))
+            if hash_id(id) not in [event["key"] for event in book.run_events("purged")]:
+                book.add(event="purged", key=hash_id(id))
             removed[id] = _purge_files(folder, id) + _purge_texts(folder, id)
-    if missing := [id for id in ids if not removed[id]]: raise UserError(f"no trace of {', '.join(missing)} in {folder}")
+    if missing := [id for id in ids if not removed[id]]:
+        raise UserError(f"no trace of {', '.join(missing)} in {folder}")
     return removed
 
 # %% ../../nbs/scraping/upkeep.ipynb #d3319393
 def _without(value, id: str):
     "JSON, or the rows of a table, without a video: without its records, its places in lists, and its number in texts."
-    tells = lambda v: v == id or isinstance(v, dict) and str(v.get("id")) == id
-    if isinstance(value, dict): return {key: _without(v, id) for key, v in value.items() if key != id}
-    if isinstance(value, list): return [_without(v, id) for v in value if not tells(v)]
-    if value == id: return None
+
+    def tells(v):
+        return v == id or (isinstance(v, dict) and str(v.get("id")) == id)
+
+    if isinstance(value, dict):
+        return {key: _without(v, id) for key, v in value.items() if key != id}
+    if isinstance(value, list):
+        return [_without(v, id) for v in value if not tells(v)]
+    if value == id:
+        return None
     return re.sub(rf"(?<!\d){id}(?!\d)", "…", value) if isinstance(value, str) else value
+
 
 def _write_csv(path: Path, rows: list[dict]) -> None:
     "Write `rows` as a CSV file, whole or not at all."
-    with atomic_write(path) as part: pd.DataFrame(rows).to_csv(part, index=False)
+    with atomic_write(path) as part:
+        pd.DataFrame(rows).to_csv(part, index=False)
 
-_TEXTS = {".jsonl": (read_jsonl, write_jsonl), ".json": (lambda path: json.loads(path.read_text(encoding="utf-8")), write_json), ".json.gz": (read_raw, write_raw), ".csv": (read_csv_rows, _write_csv)}
+
+_TEXTS = {
+    ".jsonl": (read_jsonl, write_jsonl),
+    ".json": (lambda path: json.loads(path.read_text(encoding="utf-8")), write_json),
+    ".json.gz": (read_raw, write_raw),
+    ".csv": (read_csv_rows, _write_csv),
+}
 
 # %% ../../nbs/scraping/upkeep.ipynb #0e21e51d
 def _purge_files(folder: Path, id: str) -> int:
     "Remove the files that are named after a video (raw JSON, media, features), the pictures that may show it, and what killed runs left."
-    shutil.rmtree(folder/".browser", ignore_errors=True)
+    shutil.rmtree(folder / ".browser", ignore_errors=True)
     paths = [path for path in folder.rglob(f"{id}.*") if path.is_file()]
-    for path in [*paths, *folder.rglob(".*.tmp"), folder/"views_by_topic.png", folder/"contact_sheet.png", *folder.glob("screenshots/*.png")]: path.unlink(missing_ok=True)
+    for path in [
+        *paths,
+        *folder.rglob(".*.tmp"),
+        folder / "views_by_topic.png",
+        folder / "contact_sheet.png",
+        *folder.glob("screenshots/*.png"),
+    ]:
+        path.unlink(missing_ok=True)
     return len(paths)
+
 
 def _purge_texts(folder: Path, id: str) -> int:
     "Remove a video from the records and tables that name it, in the corpus and in the runs of models."
     count = 0
     for ending, (read, write) in _TEXTS.items():
         for path in folder.rglob(f"*{ending}"):
-            if id.encode() not in (gzip.decompress if path.suffix == ".gz" else bytes)(path.read_bytes()): continue
+            if id.encode() not in (gzip.decompress if path.suffix == ".gz" else bytes)(path.read_bytes()):
+                continue
             write(path, _without(read(path), id))
             count += 1
     return count
 
 # %% ../../nbs/scraping/upkeep.ipynb #6a259ae2
-_POINTERS = re.compile(r"@[\w.]+|https?://\S+|\d{15,}")      # mentions, links, ids
+_POINTERS = re.compile(r"@[\w.]+|https?://\S+|\d{15,}")  # mentions, links, ids
+
 
 def anonymise(
-    corpus: str | Path, # a corpus folder
-    out: str | Path, # a new folder
-) -> int: # how many videos were exported
+    corpus: str | Path,  # a corpus folder
+    out: str | Path,  # a new folder
+) -> int:  # how many videos were exported
     "Export the verified videos of a corpus without handles, links and ids."
     source, target = Manifest(corpus), Path(out)
-    if target.exists() and any(target.iterdir()): raise UserError(f"{target} is not empty")
-    videos = sorted((video for video in source.videos.values() if video["state"] == "verified"), key=lambda video: hash_id(video["id"] + video["sha256"]))
-    if not videos: raise UserError(f"no verified videos in {corpus}")
+    if target.exists() and any(target.iterdir()):
+        raise UserError(f"{target} is not empty")
+    videos = sorted(
+        (video for video in source.videos.values() if video["state"] == "verified"),
+        key=lambda video: hash_id(video["id"] + video["sha256"]),
+    )
+    if not videos:
+        raise UserError(f"no verified videos in {corpus}")
     random.SystemRandom().shuffle(videos)
-    authors = {handle: f"author_{i:05}" for i, handle in enumerate(dict.fromkeys(video.get("author", "") for video in videos), 1)}
-    names = re.compile("|".join(re.escape(handle) for handle in sorted(authors, key=len, reverse=True) if len(handle) > 3) or "(?!)", re.IGNORECASE)
-    (target/"videos").mkdir(parents=True, exist_ok=True)
-    for i, video in enumerate(videos, 1): shutil.copyfile(source.path/"videos"/f"{safe_id(video['id'])}.mp4", target/"videos"/f"v{i:05}.mp4")
-    write_jsonl(target/"manifest.jsonl", [_nameless(video, f"v{i:05}", authors, names) for i, video in enumerate(videos, 1)])
+    authors = {
+        handle: f"author_{i:05}"
+        for i, handle in enumerate(dict.fromkeys(video.get("author", "") for video in videos), 1)
+    }
+    names = re.compile(
+        "|".join(re.escape(handle) for handle in sorted(authors, key=len, reverse=True) if len(handle) > 3) or "(?!)",
+        re.IGNORECASE,
+    )
+    (target / "videos").mkdir(parents=True, exist_ok=True)
+    for i, video in enumerate(videos, 1):
+        shutil.copyfile(source.path / "videos" / f"{safe_id(video['id'])}.mp4", target / "videos" / f"v{i:05}.mp4")
+    write_jsonl(
+        target / "manifest.jsonl", [_nameless(video, f"v{i:05}", authors, names) for i, video in enumerate(videos, 1)]
+    )
     return len(videos)
 
 # %% ../../nbs/scraping/upkeep.ipynb #264d6298
-_KEPT = ("state", "at", "topic", "topics", "inclusion_probability", "followers", "duration", "views_raw", "views_k", "views_exact", "source",
-         "likes", "comments", "shares", "saves", "collected_at", "bytes", "sha256", "media_duration", "width", "height", "codec", "audio")
+_KEPT = (
+    "state",
+    "at",
+    "topic",
+    "topics",
+    "inclusion_probability",
+    "followers",
+    "duration",
+    "views_raw",
+    "views_k",
+    "views_exact",
+    "source",
+    "likes",
+    "comments",
+    "shares",
+    "saves",
+    "collected_at",
+    "bytes",
+    "sha256",
+    "media_duration",
+    "width",
+    "height",
+    "codec",
+    "audio",
+)
+
 
 def _nameless(video: dict, id: str, authors: dict[str, str], names: re.Pattern) -> dict:
     "The record of a video without its `names`: only keys that are known to be harmless are kept."
     caption = names.sub("[…]", _POINTERS.sub("[…]", video.get("caption", "")))
     tags = [tag for tag in video.get("hashtags", []) if not names.search(tag)]
-    return {"id": id, **{key: video[key] for key in _KEPT if key in video}, "posted_at": (video.get("posted_at") or "")[:10] or None, "hashtags": tags,
-            "author": authors[video.get("author", "")], "caption": caption, "path": f"videos/{id}.mp4"}
+    return {
+        "id": id,
+        **{key: video[key] for key in _KEPT if key in video},
+        "posted_at": (video.get("posted_at") or "")[:10] or None,
+        "hashtags": tags,
+        "author": authors[video.get("author", "")],
+        "caption": caption,
+        "path": f"videos/{id}.mp4",
+    }
 
 # %% ../../nbs/scraping/upkeep.ipynb #c7021d97
 def self_check(
     base_url: str = SITE,
-    hashtag: str = "dance", # one that surely has videos
-    headed: bool = False, # show the browser
+    hashtag: str = "dance",  # one that surely has videos
+    headed: bool = False,  # show the browser
     config: ScrapeConfig = ScrapeConfig(),
-    browser: Browser | None = None, # use this one
-) -> pd.DataFrame: # columns: holds (bool), note; one row an assumption
+    browser: Browser | None = None,  # use this one
+) -> pd.DataFrame:  # columns: holds (bool), note; one row an assumption
     "Read one listing and one video, and say which assumptions about the pages still hold."
     base_url, rows = checked_site(base_url), {}
-    with TemporaryDirectory() as folder, browser_for(Path(folder), base_url, headed, config, browser) as browser, Progress({}, quiet=True) as progress:
+    with (
+        TemporaryDirectory() as folder,
+        browser_for(Path(folder), base_url, headed, config, browser) as browser,
+        Progress({}, quiet=True) as progress,
+    ):
         try:
             scraper = Scraper(Manifest(folder), browser, config, base_url, headed, 0, progress)
             rows["robots.txt allows the pages"] = scraper.robots.allows(f"{base_url}/tag/{hashtag}"), ""
             id = scraper.visit(f"{base_url}/tag/{quote(hashtag)}", lambda: _check_listing(browser, config, rows))
             scraper.visit(video_url(base_url, "", id), lambda: _check_video(browser, id, rows, config))
-        except (PageError, Stopped) as error: rows["the pages can be read"] = False, f"{getattr(error, 'code', 'stopped')}: {error}".partition("; picture")[0]
+        except (PageError, Stopped) as error:
+            rows["the pages can be read"] = (
+                False,
+                f"{getattr(error, 'code', 'stopped')}: {error}".partition("; picture")[0],
+            )
     return pd.DataFrame([{"assumption": name, "holds": bool(ok), "note": note} for name, (ok, note) in rows.items()])
 
 # %% ../../nbs/scraping/upkeep.ipynb #381bd232
-def _check_listing(browser: Browser, config: ScrapeConfig, rows: dict) -> str: # the id of one video
+def _check_listing(browser: Browser, config: ScrapeConfig, rows: dict) -> str:  # the id of one video
     "Check what a tag page is believed to be."
     about: dict = {}
     batch = next(listing_pages(browser, config, about))
@@ -200,8 +292,10 @@ def _check_video(browser: Browser, id: str, rows: dict, config: ScrapeConfig) ->
     rows["exact counts in statsV2"] = item.statsV2.playCount is not None, ""
     rows["playAddr is there"] = bool(item.video.playAddr), ""
     with TemporaryDirectory() as folder:
-        path = Path(folder)/"check.mp4"
+        path = Path(folder) / "check.mp4"
         try:
-            for url in media_urls(item)[:1]: fetch_media(url, path, browser.headers(url), browser.base_url, config)
+            for url in media_urls(item)[:1]:
+                fetch_media(url, path, browser.headers(url), browser.base_url, config)
             rows["the file can be had and played"] = bool(verify_media(path, item.video.duration)), ""
-        except PageError as error: rows["the file can be had and played"] = False, f"{error.code}: {error}"
+        except PageError as error:
+            rows["the file can be had and played"] = False, f"{error.code}: {error}"

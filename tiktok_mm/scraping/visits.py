@@ -22,20 +22,24 @@ from fastcore.basics import patch
 
 from .browser import Browser
 from .manifest import Manifest
-from .pages import PageError, WALLS, page_notice, parse_html
+from .pages import WALLS, PageError, page_notice, parse_html
 from .site import Robots, ScrapeConfig, read_robots, site_opener
 
 # %% ../../nbs/scraping/visits.ipynb #dc7b7279
 class Stopped(Exception):
     "The run cannot go on for now; its message says why and what to do. A later run goes on from here."
 
+
 class Scraper:
     "One run over a corpus: a browser, and manners."
-    def __init__(self, corpus: Manifest, browser: Browser, config: ScrapeConfig, base_url: str, headed: bool, seed: int, progress):
+
+    def __init__(
+        self, corpus: Manifest, browser: Browser, config: ScrapeConfig, base_url: str, headed: bool, seed: int, progress
+    ):
         self.corpus, self.browser, self.config, self.base_url = corpus, browser, config, base_url
         self.headed, self.seed, self.progress = headed, seed, progress
-        self.pending_failures: list[dict] = [] # failures in a row that may be the network's fault and not the videos'
-        self.n_unavailable = 0 # facts in a row that say: not to be had
+        self.pending_failures: list[dict] = []  # failures in a row that may be the network's fault and not the videos'
+        self.n_unavailable = 0  # facts in a row that say: not to be had
         self.robots = self.fetch_robots()
 
 # %% ../../nbs/scraping/visits.ipynb #fc50fcca
@@ -44,16 +48,21 @@ def fetch_robots(self: Scraper) -> Robots:
     "The site's robots.txt; if there is none everything is allowed, if it cannot be read nothing is."
     request = Request(self.base_url + "/robots.txt", headers={"User-Agent": self.browser.user_agent})
     try:
-        with site_opener(self.base_url).open(request, timeout=self.config.page_timeout) as answer: return read_robots(answer.read(500_000).decode("utf-8-sig", "replace"))
+        with site_opener(self.base_url).open(request, timeout=self.config.page_timeout) as answer:
+            return read_robots(answer.read(500_000).decode("utf-8-sig", "replace"))
     except (OSError, HTTPException, PageError) as error:
-        if getattr(error, "code", None) in (404, 410): return Robots()
-        raise Stopped(f"robots.txt of {self.base_url} cannot be read ({error}): nothing else was; try again later") from None
+        if getattr(error, "code", None) in (404, 410):
+            return Robots()
+        raise Stopped(
+            f"robots.txt of {self.base_url} cannot be read ({error}): nothing else was; try again later"
+        ) from None
 
 # %% ../../nbs/scraping/visits.ipynb #c725a1f6
 @patch
-def visit(self: Scraper, url: str, read: Callable): # what `read` returns
+def visit(self: Scraper, url: str, read: Callable):  # what `read` returns
     "Open `url` and `read` it; waits before, tries again where that may help, stops at walls."
-    if not self.robots.allows(url): raise PageError("robots")
+    if not self.robots.allows(url):
+        raise PageError("robots")
     failures, walls = 0, 0
     while True:
         time.sleep(max(self.robots.delay, self.config.delay * random.uniform(0.5, 1.5)))
@@ -61,27 +70,33 @@ def visit(self: Scraper, url: str, read: Callable): # what `read` returns
             self.browser.open(url)
             return read()
         except PageError as error:
-            if error.kind == "wall": walls = self.wall(error, url, walls + 1)
-            elif error.kind != "retry" or failures == self.config.retries: raise
+            if error.kind == "wall":
+                walls = self.wall(error, url, walls + 1)
+            elif error.kind != "retry" or failures == self.config.retries:
+                raise
             else:
                 time.sleep(self.config.backoff * 2**failures * random.uniform(0.5, 1.5))
                 failures += 1
 
 # %% ../../nbs/scraping/visits.ipynb #88bdf93c
 @patch
-def wall(self: Scraper, error: PageError, url: str, count: int) -> int: # `count`, once the wall is gone
+def wall(self: Scraper, error: PageError, url: str, count: int) -> int:  # `count`, once the wall is gone
     "Stop at a wall, or with a visible browser wait until the person has dealt with it."
-    picture = self.corpus.path/"screenshots"/f"{error.code}-{datetime.now():%Y%m%d-%H%M%S}.png"
+    picture = self.corpus.path / "screenshots" / f"{error.code}-{datetime.now():%Y%m%d-%H%M%S}.png"
     self.browser.screenshot(picture)
     what = f"the site shows a wall ({error.code}) at {url}; picture: {picture}"
-    if not self.headed: raise Stopped(f"{what}. Run the same command with --headed and deal with it in the window: the run then goes on by itself")
+    if not self.headed:
+        raise Stopped(
+            f"{what}. Run the same command with --headed and deal with it in the window: the run then goes on by itself"
+        )
     self.corpus.add(event="wall", code=error.code, url=url)
     self.progress.say(f"{what}. Please deal with it in the window; waiting")
     until = time.monotonic() + self.config.person_wait
     while count <= 3 and time.monotonic() < until:
         time.sleep(min(1.0, self.config.person_wait / 10))
-        with suppress(PageError):       # the page may be on its way to another one
-            if page_notice(parse_html(self.browser.html()), self.browser.url()) not in WALLS: return count
+        with suppress(PageError):  # the page may be on its way to another one
+            if page_notice(parse_html(self.browser.html()), self.browser.url()) not in WALLS:
+                return count
     raise Stopped(f"{what}. It is still there: try again later")
 
 # %% ../../nbs/scraping/visits.ipynb #beb83e3e
@@ -91,39 +106,62 @@ def failed(self: Scraper, error: PageError, **event) -> None:
     if error.kind in ("gone", "refused"):
         self.corpus.add(**event, reason=str(error))
         self.n_unavailable += 1
-    else: self.pending_failures.append({**event, "reason": str(error)})
+    else:
+        self.pending_failures.append({**event, "reason": str(error)})
     self.breaker(error)
+
 
 @patch
 def breaker(self: Scraper, error: PageError) -> None:
     "Stop where too many things in a row failed, the last of them with `error`."
-    if len(self.pending_failures) < self.config.breaker and self.n_unavailable < 4*self.config.breaker: return
-    raise Stopped(f"{max(len(self.pending_failures), self.n_unavailable)} failures in a row, the last: {error}. Stopped to leave the site alone; run the same command later to go on")
+    if len(self.pending_failures) < self.config.breaker and self.n_unavailable < 4 * self.config.breaker:
+        return
+    raise Stopped(
+        f"{max(len(self.pending_failures), self.n_unavailable)} failures in a row, the last: {error}. Stopped to leave the site alone; run the same command later to go on"
+    )
 
 # %% ../../nbs/scraping/visits.ipynb #994a55a2
 @patch
 def record_success(self: Scraper) -> None:
     "Note that the site answers as it should: the failures before this were about the videos."
-    for event in self.pending_failures: self.corpus.add(**event)
+    for event in self.pending_failures:
+        self.corpus.add(**event)
     self.pending_failures.clear()
     self.n_unavailable = 0
+
 
 @patch
 def flush_failures(self: Scraper, anything: bool) -> None:
     "At the end of a stage the last failures become final too, unless there was nothing but failures."
-    if self.pending_failures and not anything: raise Stopped(f"nothing could be had, the last: {self.pending_failures[-1]['reason']}. Run the same command later to go on")
+    if self.pending_failures and not anything:
+        raise Stopped(
+            f"nothing could be had, the last: {self.pending_failures[-1]['reason']}. Run the same command later to go on"
+        )
     self.record_success()
 
 # %% ../../nbs/scraping/visits.ipynb #91b0d43f
 class Progress:
     "A live line for each topic: found, drawn, there, failed."
+
     def __init__(self, quota: dict[str, int], quiet: bool = False):
-        from rich.progress import BarColumn, Progress as Live, TextColumn
-        self.live = Live(TextColumn("{task.description:<18}"), BarColumn(24), TextColumn("{task.fields[note]}"), disable=quiet)
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Live
+
+        self.live = Live(
+            TextColumn("{task.description:<18}"), BarColumn(24), TextColumn("{task.fields[note]}"), disable=quiet
+        )
         self.tasks = {topic: self.live.add_task(topic, total=n, note="") for topic, n in quota.items()}
-    def __enter__(self): self.live.start(); return self
-    def __exit__(self, *error): self.live.stop()
-    def say(self, text: str) -> None: self.live.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def __enter__(self):
+        self.live.start()
+        return self
+
+    def __exit__(self, *error):
+        self.live.stop()
+
+    def say(self, text: str) -> None:
+        self.live.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
     def show(self, topic: str, corpus: Manifest) -> None:
         "Bring the line of a topic up to date."
         states = Counter(v["state"].partition(":")[0] for v in corpus.videos.values() if v.get("topic") == topic)
@@ -134,9 +172,12 @@ class Progress:
 @dataclass
 class ScrapeResult:
     "How a run ended: a table, a picture where there is something to show, and why it stopped early, if it did."
+
     table: pd.DataFrame
     picture: Path | None = None
     stopped: str | None = None
-    short: int = 0 # videos that are missing from the quotas
+    short: int = 0  # videos that are missing from the quotas
+
     @property
-    def exit_code(self) -> int: return int(bool(self.stopped or self.short))
+    def exit_code(self) -> int:
+        return int(bool(self.stopped or self.short))

@@ -22,39 +22,78 @@ from ..lib.core import UserError
 from .speech import WORDS
 
 # %% ../../nbs/synthetic/causes.ipynb #28f3686a
-SHARES = {"visual": 0.50, "spoken": 0.30, "author": 0.10, "noise": 0.10} # of the variance of a video's latent_score
-CAUSES = ("visual", "spoken", "author") # what a model could know
+SHARES = {"visual": 0.50, "spoken": 0.30, "author": 0.10, "noise": 0.10}  # of the variance of a video's latent_score
+CAUSES = ("visual", "spoken", "author")  # what a model could know
 
 SUBJECT_EFFECT = {"ball": 1.2, "star": 0.4, "ring": -0.4, "cross": -1.2}
 MOTION_EFFECT = {"grow": 1.0, "drift": 0.0, "still": -1.0}
 WORD_EFFECT = {word: (1.0, -1.0, 0.0)[n % 3] for n, word in enumerate(WORDS)}
 
 # %% ../../nbs/synthetic/causes.ipynb #6f01cea4
-REAL_QUANTILES = {0: 0.046, 0.005: 0.616, 0.01: 1.858, 0.025: 6.782, 0.05: 22.79, 0.1: 94.28, 0.2: 647.42, 0.25: 1200, 0.3: 1800, 0.4: 3800, 0.5: 6400, 0.6: 9900,
-                  0.7: 14200, 0.75: 17000, 0.8: 20900, 0.9: 35400, 0.95: 56500, 0.975: 81055, 0.99: 127093, 0.995: 176166.5, 0.999: 365377.5, 1: 907500}
+REAL_QUANTILES = {
+    0: 0.046,
+    0.005: 0.616,
+    0.01: 1.858,
+    0.025: 6.782,
+    0.05: 22.79,
+    0.1: 94.28,
+    0.2: 647.42,
+    0.25: 1200,
+    0.3: 1800,
+    0.4: 3800,
+    0.5: 6400,
+    0.6: 9900,
+    0.7: 14200,
+    0.75: 17000,
+    0.8: 20900,
+    0.9: 35400,
+    0.95: 56500,
+    0.975: 81055,
+    0.99: 127093,
+    0.995: 176166.5,
+    0.999: 365377.5,
+    1: 907500,
+}
+
 
 def score_to_views(
-    latent_score, # standard normal numbers, any shape
-) -> np.ndarray: # views in thousands, whole views
+    latent_score,  # standard normal numbers, any shape
+) -> np.ndarray:  # views in thousands, whole views
     "The view counts that stand at these places of the real distribution."
     from scipy.special import ndtr
+
     log_views = np.interp(ndtr(latent_score), list(REAL_QUANTILES), np.log(list(REAL_QUANTILES.values())))
     return np.round(np.exp(log_views) * 1000) / 1000
 
 # %% ../../nbs/synthetic/causes.ipynb #111c5100
-SYNTHETIC_TOPICS = ("Sports", "Dance", "Entertainment", "Comedy and Drama", "Autos", "Fashion", "Lifestyle", "Pets and Nature", "Relationships", "Society", "Informative", "Music")
-SIZES = ((144, 256), (144, 256), (160, 288), (176, 320), (256, 144), (192, 192)) # width, height in pixels
-RATES = (Fraction(24), Fraction(25), Fraction(30), Fraction(30), Fraction(30000, 1001), Fraction(50)) # frames a second
+SYNTHETIC_TOPICS = (
+    "Sports",
+    "Dance",
+    "Entertainment",
+    "Comedy and Drama",
+    "Autos",
+    "Fashion",
+    "Lifestyle",
+    "Pets and Nature",
+    "Relationships",
+    "Society",
+    "Informative",
+    "Music",
+)
+SIZES = ((144, 256), (144, 256), (160, 288), (176, 320), (256, 144), (192, 192))  # width, height in pixels
+RATES = (Fraction(24), Fraction(25), Fraction(30), Fraction(30), Fraction(30000, 1001), Fraction(50))  # frames a second
+
 
 @dataclass(frozen=True)
 class VideoPlan:
     "What a synthetic video shows and says, and how it is encoded."
+
     number: int
     seed: int
     subject: str
     motion: str
-    words: tuple[str, ...] # said in this order; none: music only
-    sound: bool # whether there is a sound track
+    words: tuple[str, ...]  # said in this order; none: music only
+    sound: bool  # whether there is a sound track
     author: str
     followers: int
     noise: float
@@ -72,78 +111,112 @@ def _words(rng: np.random.Generator) -> tuple[str, ...]:
     kinds = np.where(rng.uniform(size=number) < 0.25, 0.0, np.where(rng.uniform(size=number) < mood, 1.0, -1.0))
     return tuple(str(rng.choice([word for word, effect in WORD_EFFECT.items() if effect == kind])) for kind in kinds)
 
+
 def plan_video(
-    number: int, # of the video within the corpus
-    seed: int, # of the corpus
-    authors: int, # number of authors in the corpus
-    seconds: tuple[float, float] = (14, 46), # shortest and longest video
+    number: int,  # of the video within the corpus
+    seed: int,  # of the corpus
+    authors: int,  # number of authors in the corpus
+    seconds: tuple[float, float] = (14, 46),  # shortest and longest video
 ) -> VideoPlan:
     "Draw one video."
     rng = np.random.default_rng([seed, number, 0])
     author = int(rng.integers(authors))
     followers = int(10 ** np.random.default_rng([seed, author, 2]).normal(4, 1))
     sound, speech = rng.uniform() > 1 / 12, rng.uniform() > 0.1
-    return VideoPlan(number, seed, str(rng.choice(list(SUBJECT_EFFECT))), str(rng.choice(list(MOTION_EFFECT))), _words(rng) if sound and speech else (),
-                bool(sound), f"author{author:04d}", followers, float(rng.normal()), float(rng.uniform(*seconds)))
+    return VideoPlan(
+        number,
+        seed,
+        str(rng.choice(list(SUBJECT_EFFECT))),
+        str(rng.choice(list(MOTION_EFFECT))),
+        _words(rng) if sound and speech else (),
+        bool(sound),
+        f"author{author:04d}",
+        followers,
+        float(rng.normal()),
+        float(rng.uniform(*seconds)),
+    )
 
 # %% ../../nbs/synthetic/causes.ipynb #6d2d8811
 def raw_causes(plan_video: VideoPlan) -> dict[str, float]:
     "The effects that a plan_video's sight, words and author have on its latent_score, not yet standardised."
-    return {"visual": SUBJECT_EFFECT[plan_video.subject] + MOTION_EFFECT[plan_video.motion],
-            "spoken": float(np.mean([WORD_EFFECT[word] for word in plan_video.words] or [0.0])),
-            "author": float(np.log10(1 + plan_video.followers))}
+    return {
+        "visual": SUBJECT_EFFECT[plan_video.subject] + MOTION_EFFECT[plan_video.motion],
+        "spoken": float(np.mean([WORD_EFFECT[word] for word in plan_video.words] or [0.0])),
+        "author": float(np.log10(1 + plan_video.followers)),
+    }
+
 
 @cache
-def population(n: int = 4000) -> pd.DataFrame: # columns visual, spoken, author
+def population(n: int = 4000) -> pd.DataFrame:  # columns visual, spoken, author
     "Raw causes of many plans that belong to no corpus."
     return pd.DataFrame([raw_causes(plan_video(number, seed=0, authors=10**9)) for number in range(n)])
 
-def causes(plans: list[VideoPlan]) -> pd.DataFrame: # columns visual, spoken, author, noise
+
+def causes(plans: list[VideoPlan]) -> pd.DataFrame:  # columns visual, spoken, author, noise
     "Standardised causes of every plan_video."
     raw, known = pd.DataFrame([raw_causes(p) for p in plans]), population()
     return ((raw - known.mean()) / known.std()).assign(noise=[p.noise for p in plans])
 
-def latent_score(causes: pd.DataFrame) -> np.ndarray: # (n,)
+
+def latent_score(causes: pd.DataFrame) -> np.ndarray:  # (n,)
     "The weighted sum of the causes that a table has."
     return sum(np.sqrt(SHARES[name]) * causes[name].to_numpy() for name in causes)
 
 # %% ../../nbs/synthetic/causes.ipynb #abc83b3f
 def oracle_predictions(
-    known: pd.DataFrame, # standardised causes that the oracle sees, one row a video
-    draws: int = 1000, # how many times the unknown causes and the noise are drawn
-) -> pd.DataFrame: # columns mean, median (thousands of views), log (mean of log(1 + thousands))
+    known: pd.DataFrame,  # standardised causes that the oracle sees, one row a video
+    draws: int = 1000,  # how many times the unknown causes and the noise are drawn
+) -> pd.DataFrame:  # columns mean, median (thousands of views), log (mean of log(1 + thousands))
     "The best predictions for the views of videos of which only `known` causes are seen."
     rng = np.random.default_rng(0)
-    hidden = causes([plan_video(number, seed=0, authors=10**9) for number in range(draws)]).drop(columns=["noise", *known.columns]).assign(noise=rng.normal(size=draws))
+    hidden = (
+        causes([plan_video(number, seed=0, authors=10**9) for number in range(draws)])
+        .drop(columns=["noise", *known.columns])
+        .assign(noise=rng.normal(size=draws))
+    )
     seen = latent_score(known) if len(known.columns) else np.zeros(len(known))
     views = score_to_views(seen[:, None] + latent_score(hidden)[None])
-    return pd.DataFrame({"mean": views.mean(1), "median": np.median(views, 1), "log": np.log1p(views).mean(1)}, index=known.index)
+    return pd.DataFrame(
+        {"mean": views.mean(1), "median": np.median(views, 1), "log": np.log1p(views).mean(1)}, index=known.index
+    )
 
 # %% ../../nbs/synthetic/causes.ipynb #8322ac8a
 def score(views_k: np.ndarray, prediction: pd.DataFrame) -> dict[str, float]:
     "Errors of the oracle's predictions: MSE in thousands squared, MAE in thousands, the share of the variance of log views that is explained."
     log = np.log1p(views_k)
-    return {"MSE (K²)": float(np.mean((views_k - prediction["mean"]) ** 2)), "MAE (K)": float(np.mean(np.abs(views_k - prediction["median"]))),
-            "R² of log views": float(1 - np.mean((log - prediction["log"]) ** 2) / log.var())}
+    return {
+        "MSE (K²)": float(np.mean((views_k - prediction["mean"]) ** 2)),
+        "MAE (K)": float(np.mean(np.abs(views_k - prediction["median"]))),
+        "R² of log views": float(1 - np.mean((log - prediction["log"]) ** 2) / log.var()),
+    }
+
 
 def oracle_table(
-    truth: pd.DataFrame, # standardised causes and views_k, one row a video
-) -> pd.DataFrame: # one row a subset of causes
+    truth: pd.DataFrame,  # standardised causes and views_k, one row a video
+) -> pd.DataFrame:  # one row a subset of causes
     "The smallest errors that can be reached by somebody who knows each subset of the causes."
     subsets = [list(names) for size in range(len(CAUSES) + 1) for names in combinations(CAUSES, size)]
-    rows = {" + ".join(names) or "nothing": score(truth.views_k.to_numpy(), oracle_predictions(truth[names])) for names in subsets}
+    rows = {
+        " + ".join(names) or "nothing": score(truth.views_k.to_numpy(), oracle_predictions(truth[names]))
+        for names in subsets
+    }
     return pd.DataFrame(rows).T.rename_axis("known")
 
+
 def oracle(
-    corpus: str | Path, # a folder that `make_corpus` wrote
-    ids: list[str] | None = None, # only these videos, for instance a test part
-) -> pd.DataFrame: # one row a subset of causes
+    corpus: str | Path,  # a folder that `make_corpus` wrote
+    ids: list[str] | None = None,  # only these videos, for instance a test part
+) -> pd.DataFrame:  # one row a subset of causes
     "The smallest errors that can be reached on a synthetic corpus, for each subset of the causes that may be known."
     truth = load_truth(corpus)
     return oracle_table(truth if ids is None else truth.loc[list(ids)])
 
-def load_truth(corpus: str | Path) -> pd.DataFrame: # indexed by id: standardised causes, views_k, subject, motion, words
+
+def load_truth(
+    corpus: str | Path,
+) -> pd.DataFrame:  # indexed by id: standardised causes, views_k, subject, motion, words
     "The planted causes of a synthetic corpus; `UserError` for any other folder."
-    path = Path(corpus)/"oracle.json"
-    if not path.exists(): raise UserError(f"{corpus} is not a synthetic corpus: it has no oracle.json")
+    path = Path(corpus) / "oracle.json"
+    if not path.exists():
+        raise UserError(f"{corpus} is not a synthetic corpus: it has no oracle.json")
     return pd.DataFrame(json.loads(path.read_text())).set_index("id")

@@ -9,58 +9,90 @@ __all__ = ['HUES', 'render', 'soundtrack', 'write_video', 'make_corpus']
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
 from ..lib.core import UserError
 from ..lib.store import atomic_write, write_json, write_jsonl
-from .causes import VideoPlan, RATES, SIZES, SYNTHETIC_TOPICS, causes, latent_score, score_to_views, plan_video
+from tiktok_mm.synthetic.causes import (
+    RATES,
+    SIZES,
+    SYNTHETIC_TOPICS,
+    VideoPlan,
+    causes,
+    latent_score,
+    plan_video,
+    score_to_views,
+)
 from .speech import SAMPLE_RATE, VOICES, synthesize
 
 # %% ../../nbs/synthetic/corpus.ipynb #652e70f4
-HUES = {"ball": 0.02, "star": 0.15, "ring": 0.55, "cross": 0.8} # hue of a subject, 0 to 1
+HUES = {"ball": 0.02, "star": 0.15, "ring": 0.55, "cross": 0.8}  # hue of a subject, 0 to 1
 
-def _background(rng: np.random.Generator, width: int, height: int) -> np.ndarray: # (height, width, 3), uint8
+
+def _background(rng: np.random.Generator, width: int, height: int) -> np.ndarray:  # (height, width, 3), uint8
     "A soft field of muted colours with a little grain."
     from PIL import Image
+
     coarse = rng.integers(40, 200, (6, 4, 1)) * 0.6 + rng.integers(40, 200, (6, 4, 3)) * 0.4
-    field = np.asarray(Image.fromarray(coarse.astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32)
+    field = np.asarray(
+        Image.fromarray(coarse.astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32
+    )
     return np.clip(field + rng.normal(0, 3, (height, width, 1)), 0, 255).astype(np.uint8)
 
-def _planes(image: np.ndarray) -> list[np.ndarray]: # Y (h, w), U and V (h/2, w/2), uint8
+
+def _planes(image: np.ndarray) -> list[np.ndarray]:  # Y (h, w), U and V (h/2, w/2), uint8
     "An RGB image as the three planes of YUV 4:2:0."
     import av
+
     height, width, _ = image.shape
-    packed = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24").reformat(format="yuv420p").to_ndarray().ravel()
+    packed = (
+        av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24").reformat(format="yuv420p").to_ndarray().ravel()
+    )
     luma, u, v = np.split(packed, [height * width, height * width * 5 // 4])
     return [luma.reshape(height, width), u.reshape(height // 2, -1), v.reshape(height // 2, -1)]
 
 # %% ../../nbs/synthetic/corpus.ipynb #72790cee
-def _shape(subject: str, size: int) -> np.ndarray: # (size, size), 0 to 1
+def _shape(subject: str, size: int) -> np.ndarray:  # (size, size), 0 to 1
     "The silhouette of a subject, smooth at its edge."
     from PIL import Image, ImageDraw
+
     big = 4 * size
     image = Image.new("L", (big, big))
     draw, third = ImageDraw.Draw(image), big // 3
-    spikes = [(big / 2 * (1 + r * np.sin(a)), big / 2 * (1 - r * np.cos(a))) for a, r in zip(np.arange(10) * np.pi / 5, (1, 0.42) * 5)]
-    if subject == "ball": draw.ellipse((0, 0, big - 1, big - 1), fill=255)
-    elif subject == "ring": draw.ellipse((big // 12, big // 12, big * 11 // 12, big * 11 // 12), outline=255, width=big // 6)
-    elif subject == "star": draw.polygon(spikes, fill=255)
-    else: draw.rectangle((third, 0, 2 * third, big), fill=255); draw.rectangle((0, third, big, 2 * third), fill=255)
+    spikes = [
+        (big / 2 * (1 + r * np.sin(a)), big / 2 * (1 - r * np.cos(a)))
+        for a, r in zip(np.arange(10) * np.pi / 5, (1, 0.42) * 5)
+    ]
+    if subject == "ball":
+        draw.ellipse((0, 0, big - 1, big - 1), fill=255)
+    elif subject == "ring":
+        draw.ellipse((big // 12, big // 12, big * 11 // 12, big * 11 // 12), outline=255, width=big // 6)
+    elif subject == "star":
+        draw.polygon(spikes, fill=255)
+    else:
+        draw.rectangle((third, 0, 2 * third, big), fill=255)
+        draw.rectangle((0, third, big, 2 * third), fill=255)
     return np.asarray(image.resize((size, size), Image.Resampling.BOX), dtype=np.float32) / 255
 
 # %% ../../nbs/synthetic/corpus.ipynb #00de6d2c
-def _path(plan_video: VideoPlan, rng: np.random.Generator, frames: int, width: int, height: int) -> np.ndarray: # (frames, 3): size, left, top in even pixels
+def _path(
+    plan_video: VideoPlan, rng: np.random.Generator, frames: int, width: int, height: int
+) -> np.ndarray:  # (frames, 3): size, left, top in even pixels
     "Where the subject is in every frame."
     short, time = min(width, height), np.linspace(0, 1, frames)
     size = short * rng.uniform(0.3, 0.45) * np.ones(frames)
-    if plan_video.motion == "grow": size = short * (0.18 + 0.5 * time)
+    if plan_video.motion == "grow":
+        size = short * (0.18 + 0.5 * time)
     turns = (rng.uniform(0.35, 0.5) * frames / 200) if plan_video.motion == "drift" else 0
     across = np.abs((rng.uniform(0, 2) + turns * time) % 2 - 1)
     along = np.abs((rng.uniform(0, 2) + turns * time * 0.7) % 2 - 1)
-    even = lambda x: 2 * np.round(x / 2).astype(int)
+
+    def even(x):
+        return 2 * np.round(x / 2).astype(int)
+
     size = even(size)
     return np.stack([size, even(across * (width - size - 2)), even(along * (height - size - 2))], 1)
 
@@ -70,42 +102,62 @@ def _paste(planes: list[np.ndarray], color: list[int], shape: np.ndarray, left: 
     half = shape.reshape(shape.shape[0] // 2, 2, -1, 2).mean((1, 3))
     done = []
     for plane, value, mask, step in zip(planes, color, (shape, half, half), (1, 2, 2)):
-        plane, rows, columns = plane.copy(), slice(top // step, top // step + len(mask)), slice(left // step, left // step + len(mask))
+        plane, rows, columns = (
+            plane.copy(),
+            slice(top // step, top // step + len(mask)),
+            slice(left // step, left // step + len(mask)),
+        )
         patch = plane[rows, columns]
         plane[rows, columns] = patch + mask * (value - patch.astype(np.float32))
         done.append(plane)
     return done
 
+
 def render(plan_video: VideoPlan, frames: int, width: int, height: int):
     "All frames of a plan_video, one after the other, as packed YUV 4:2:0 (height·3/2, width), uint8."
     from matplotlib.colors import hsv_to_rgb
+
     rng = plan_video.rng
-    path, cuts = _path(plan_video, rng, frames, width, height), {0, *rng.integers(1, frames, rng.integers(0, 3)).tolist()}
-    color = (255 * hsv_to_rgb((rng.normal(HUES[plan_video.subject], 0.02) % 1, rng.uniform(0.75, 1), rng.uniform(0.8, 1)))).astype(np.uint8)
+    path, cuts = (
+        _path(plan_video, rng, frames, width, height),
+        {0, *rng.integers(1, frames, rng.integers(0, 3)).tolist()},
+    )
+    color = (
+        255 * hsv_to_rgb((rng.normal(HUES[plan_video.subject], 0.02) % 1, rng.uniform(0.75, 1), rng.uniform(0.8, 1)))
+    ).astype(np.uint8)
     color, shapes = [int(plane[0, 0]) for plane in _planes(np.tile(color, (4, 4, 1)))], {}
     for n, (size, left, top) in enumerate(path):
-        if n in cuts: background = _planes(_background(rng, width, height))
-        if size not in shapes: shapes[size] = _shape(plan_video.subject, size)
+        if n in cuts:
+            background = _planes(_background(rng, width, height))
+        if size not in shapes:
+            shapes[size] = _shape(plan_video.subject, size)
         planes = _paste(background, color, shapes[size], left, top)
         yield np.concatenate([plane.ravel() for plane in planes]).reshape(height * 3 // 2, width)
 
 # %% ../../nbs/synthetic/corpus.ipynb #f2884fa2
-def _chords(rng: np.random.Generator, seconds: float) -> np.ndarray: # (samples,), float32
+def _chords(rng: np.random.Generator, seconds: float) -> np.ndarray:  # (samples,), float32
     "A quiet sequence of chords of two seconds each."
     time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     roots = rng.choice([110, 130.8, 146.8, 164.8, 196], int(seconds // 2) + 1)
     root = roots[(time // 2).astype(int)]
     return sum(np.sin(2 * np.pi * root * ratio * time) for ratio in (1, 1.25, 1.5)).astype(np.float32) / 3
 
-def soundtrack(plan_video: VideoPlan, seconds: float) -> np.ndarray: # (samples,), float32 at 16 kHz, within ±1
+
+def soundtrack(plan_video: VideoPlan, seconds: float) -> np.ndarray:  # (samples,), float32 at 16 kHz, within ±1
     "The sound of a plan_video: its words over quiet chords and noise."
     rng = np.random.default_rng([plan_video.seed, plan_video.number, 3])
-    sound = rng.uniform(0.005, 0.03) * _chords(rng, seconds) + rng.normal(0, rng.uniform(0.0005, 0.004), int(seconds * SAMPLE_RATE)).astype(np.float32)
+    sound = rng.uniform(0.005, 0.03) * _chords(rng, seconds) + rng.normal(
+        0, rng.uniform(0.0005, 0.004), int(seconds * SAMPLE_RATE)
+    ).astype(np.float32)
     voice, at = str(rng.choice(list(VOICES))), rng.uniform(0.3, 1.5)
-    for sentence in np.array_split(np.array(plan_video.words, dtype=str), min(len(plan_video.words), 1 + int(rng.integers(3)))) if plan_video.words else []:
+    for sentence in (
+        np.array_split(np.array(plan_video.words, dtype=str), min(len(plan_video.words), 1 + int(rng.integers(3))))
+        if plan_video.words
+        else []
+    ):
         speech, _ = synthesize(sentence.tolist(), voice, rng)
         start = min(int(at * SAMPLE_RATE), max(0, len(sound) - len(speech)))
-        sound[start:start + len(speech)] += 0.6 * speech[:len(sound) - start]
+        sound[start : start + len(speech)] += 0.6 * speech[: len(sound) - start]
         at += len(speech) / SAMPLE_RATE + rng.uniform(1.8, 2.5)
     return np.clip(sound, -1, 1)
 
@@ -113,73 +165,114 @@ def soundtrack(plan_video: VideoPlan, seconds: float) -> np.ndarray: # (samples,
 def _encode_sound(box, stream, sound: np.ndarray) -> None:
     "Resample mono float sound at 16 kHz to the stream's rate, encode and write it."
     import av
+
     frame = av.AudioFrame.from_ndarray(sound[None].astype(np.float32), "fltp", "mono")
     frame.sample_rate, frame.pts = SAMPLE_RATE, 0
     resampler = av.AudioResampler("fltp", stream.layout.name, stream.rate, frame_size=1024)
-    for part in [*resampler.resample(frame), *resampler.resample(None), None]: box.mux(stream.encode(part))
+    for part in [*resampler.resample(frame), *resampler.resample(None), None]:
+        box.mux(stream.encode(part))
+
 
 def write_video(plan_video: VideoPlan, path: str | Path) -> None:
     "Make the mp4 file of a plan_video, whole or not at all."
     import av
+
     rng = plan_video.rng
     (width, height), rate = SIZES[rng.integers(len(SIZES))], RATES[rng.integers(len(RATES))]
     frames = round(plan_video.seconds * float(rate))
-    options = {"preset": "superfast", "crf": "27", "threads": "1", "g": str(rng.choice([30, 60, 250])), "bf": str(rng.choice([0, 2, 3]))}
-    sound_rate, layout = int(rng.choice([16000, 22050, 44100], p=[0.6, 0.3, 0.1])), str(rng.choice(["mono", "stereo"], p=[0.8, 0.2]))
+    options = {
+        "preset": "superfast",
+        "crf": "27",
+        "threads": "1",
+        "g": str(rng.choice([30, 60, 250])),
+        "bf": str(rng.choice([0, 2, 3])),
+    }
+    sound_rate, layout = (
+        int(rng.choice([16000, 22050, 44100], p=[0.6, 0.3, 0.1])),
+        str(rng.choice(["mono", "stereo"], p=[0.8, 0.2])),
+    )
     with atomic_write(path) as part, av.open(str(part), "w", format="mp4") as box:
         video = box.add_stream("libx264", rate=rate, options=options)
         video.width, video.height, video.pix_fmt, video.codec_context.thread_count = width, height, "yuv420p", 1
-        if plan_video.sound: audio = box.add_stream("aac", rate=sound_rate, layout=layout, bit_rate=32_000, options={"aac_coder": "fast"})
+        if plan_video.sound:
+            audio = box.add_stream(
+                "aac", rate=sound_rate, layout=layout, bit_rate=32_000, options={"aac_coder": "fast"}
+            )
         for number, planes in enumerate(render(plan_video, frames, width, height)):
             frame = av.VideoFrame.from_ndarray(planes, "yuv420p")
             frame.pts, frame.time_base = number, 1 / rate
             box.mux(video.encode(frame))
         box.mux(video.encode(None))
-        if plan_video.sound: _encode_sound(box, audio, soundtrack(plan_video, plan_video.seconds))
+        if plan_video.sound:
+            _encode_sound(box, audio, soundtrack(plan_video, plan_video.seconds))
 
 # %% ../../nbs/synthetic/corpus.ipynb #4dcabe1a
 def _record(plan_video: VideoPlan, views_k: float) -> dict:
     "The metadata of a video as a collector would write it."
     rng = np.random.default_rng([plan_video.seed, plan_video.number, 4])
-    posted = datetime(2022, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=int(rng.integers(365 * 86400)))
+    posted = datetime(2022, 1, 1, tzinfo=UTC) + timedelta(seconds=int(rng.integers(365 * 86400)))
     id, topic = str((int(posted.timestamp()) << 32) + int(rng.integers(2**32))), str(rng.choice(SYNTHETIC_TOPICS))
     tag = topic.lower().replace(" ", "")
-    return {"id": id, "url": f"https://www.tiktok.com/@{plan_video.author}/video/{id}", "views": round(views_k * 1000), "author": plan_video.author, "followers": plan_video.followers,
-            "topics": [topic], "caption": f"{topic.lower()} of the day #{tag} #fyp", "hashtags": [tag, "fyp"], "posted_at": posted.isoformat(),
-            "collected_at": "2023-04-01T00:00:00+00:00", "duration": round(plan_video.seconds, 2), "music": "original sound"}
+    return {
+        "id": id,
+        "url": f"https://www.tiktok.com/@{plan_video.author}/video/{id}",
+        "views": round(views_k * 1000),
+        "author": plan_video.author,
+        "followers": plan_video.followers,
+        "topics": [topic],
+        "caption": f"{topic.lower()} of the day #{tag} #fyp",
+        "hashtags": [tag, "fyp"],
+        "posted_at": posted.isoformat(),
+        "collected_at": "2023-04-01T00:00:00+00:00",
+        "duration": round(plan_video.seconds, 2),
+        "music": "original sound",
+    }
+
 
 def _make(task: tuple[VideoPlan, Path]) -> None:
-    if not task[1].exists(): write_video(*task)
+    if not task[1].exists():
+        write_video(*task)
 
 # %% ../../nbs/synthetic/corpus.ipynb #86736d33
 def make_corpus(
-    folder: str | Path, # a new folder, or one that this function made before
-    n: int = 200, # number of videos
+    folder: str | Path,  # a new folder, or one that this function made before
+    n: int = 200,  # number of videos
     seed: int = 42,
-    seconds: tuple[float, float] = (14, 46), # shortest and longest video
-    workers: int | None = None, # processes; one per core by default
-    progress: bool = True, # show a progress bar
-) -> Path: # the corpus folder
-    "Write a synthetic corpus: videos, metadata and planted causes. Dataset that are there are kept, so a run that was stopped goes on."
+    seconds: tuple[float, float] = (14, 46),  # shortest and longest video
+    workers: int | None = None,  # processes; one per core by default
+    progress: bool = True,  # show a progress bar
+) -> Path:  # the corpus folder
+    "Write a synthetic corpus: videos, metadata and planted causes. Videos that are there are kept, so a run that was stopped goes on."
     from tqdm import tqdm
+
     folder, about = Path(folder), {"n": n, "seed": seed, "seconds": list(seconds)}
     plans = [plan_video(number, seed, max(1, n // 3), seconds) for number in range(n)]
     _claim(folder, about)
     planted = causes(plans)
     views = score_to_views(latent_score(planted))
     records = [_record(p, v) for p, v in zip(plans, views)]
-    tasks = [(p, folder/"videos"/f"{record['id']}.mp4") for p, record in zip(plans, records)]
+    tasks = [(p, folder / "videos" / f"{record['id']}.mp4") for p, record in zip(plans, records)]
     with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
-        for _ in tqdm(pool.map(_make, tasks), total=n, desc="making videos", unit="video", disable=not progress, leave=False): pass
-    write_json(folder/"oracle.json", [{"id": r["id"], "views_k": float(v), "subject": p.subject, "motion": p.motion, "words": p.words, **row}
-                                      for p, r, v, row in zip(plans, records, views, planted.to_dict("records"))])
-    write_jsonl(folder/"videos.jsonl", records)
+        for _ in tqdm(
+            pool.map(_make, tasks), total=n, desc="making videos", unit="video", disable=not progress, leave=False
+        ):
+            pass
+    write_json(
+        folder / "oracle.json",
+        [
+            {"id": r["id"], "views_k": float(v), "subject": p.subject, "motion": p.motion, "words": p.words, **row}
+            for p, r, v, row in zip(plans, records, views, planted.to_dict("records"))
+        ],
+    )
+    write_jsonl(folder / "videos.jsonl", records)
     return folder
 
 # %% ../../nbs/synthetic/corpus.ipynb #39091b62
 def _claim(folder: Path, about: dict) -> None:
     "Take a folder for a corpus with these settings; `UserError` if it holds anything else."
-    note = folder/"run.json"
-    if note.exists() and json.loads(note.read_text()) == about: return
-    if folder.exists() and any(folder.iterdir()): raise UserError(f"{folder} is not empty and holds another corpus: choose a new folder")
+    note = folder / "run.json"
+    if note.exists() and json.loads(note.read_text()) == about:
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty and holds another corpus: choose a new folder")
     write_json(note, about)

@@ -15,17 +15,17 @@ import numpy as np
 
 # %% ../../nbs/synthetic/speech.ipynb #529320d2
 SAMPLE_RATE = 16_000  # samples per second, as Whisper hears
-_FOLDER = files('tiktok_mm')/'assets'/'words'
-_INDEX = json.loads((_FOLDER/'index.json').read_text())
-WORDS = tuple(_INDEX['words'])
-VOICES = tuple(_INDEX['voices'])
-HELD_OUT_VOICE = _INDEX['held_out']
+_FOLDER = files("tiktok_mm") / "assets" / "words"
+_INDEX = json.loads((_FOLDER / "index.json").read_text())
+WORDS = tuple(_INDEX["words"])
+VOICES = tuple(_INDEX["voices"])
+HELD_OUT_VOICE = _INDEX["held_out"]
 
 # %% ../../nbs/synthetic/speech.ipynb #874a4a99
 def _decoded(file):
     "The sound of an open audio `file`: float32 samples at 16 kHz, mono"
     with av.open(file) as box:
-        resampler = av.AudioResampler('flt', 'mono', SAMPLE_RATE)
+        resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE)
         frames = [out for frame in box.decode(audio=0) for out in resampler.resample(frame)]
         frames += resampler.resample(None)
     return np.concatenate([frame.to_ndarray()[0] for frame in frames])
@@ -34,15 +34,16 @@ def _decoded(file):
 @cache
 def _reel(voice):
     "All words of `voice` one after another: float32 samples at 16 kHz"
-    with (_FOLDER/f'{voice}.ogg').open('rb') as file: return _decoded(file)
+    with (_FOLDER / f"{voice}.ogg").open("rb") as file:
+        return _decoded(file)
 
 # %% ../../nbs/synthetic/speech.ipynb #08d22361
 def recording(
-    word:str, # One of `WORDS`
-    voice:str, # One of `VOICES`
-)->np.ndarray: # float32 samples at 16 kHz
+    word: str,  # One of `WORDS`
+    voice: str,  # One of `VOICES`
+) -> np.ndarray:  # float32 samples at 16 kHz
     "The sound of one `word`, with no silence around it"
-    first, last = _INDEX['offsets'][voice][WORDS.index(word)]
+    first, last = _INDEX["offsets"][voice][WORDS.index(word)]
     return _reel(voice)[first:last].copy()
 
 # %% ../../nbs/synthetic/speech.ipynb #df3322c4
@@ -53,17 +54,17 @@ def _faster(audio, speed):
 
 # %% ../../nbs/synthetic/speech.ipynb #75164a1d
 def synthesize(
-    words:list, # Each one of `WORDS`; may be empty
-    voice:str, # One of `VOICES`
-    rng:np.random.Generator, # Decides on the small differences in pace and pauses
-    speed:float=1., # 2 is twice as fast, and an octave higher
-    gap:float=0.2, # Mean seconds of silence between two words
-)->tuple: # (float32 samples at 16 kHz, [(word, start in s, end in s), ...])
+    words: list,  # Each one of `WORDS`; may be empty
+    voice: str,  # One of `VOICES`
+    rng: np.random.Generator,  # Decides on the small differences in pace and pauses
+    speed: float = 1.0,  # 2 is twice as fast, and an octave higher
+    gap: float = 0.2,  # Mean seconds of silence between two words
+) -> tuple:  # (float32 samples at 16 kHz, [(word, start in s, end in s), ...])
     "A sentence of `words`, and when each of them is heard"
     audio, spans = [np.zeros(0, np.float32)], []
     for word in map(str, words):
-        pause = round(gap*rng.uniform(0.5, 1.5)*SAMPLE_RATE) if spans else 0
-        audio += [np.zeros(pause, np.float32), _faster(recording(word, voice), speed*rng.uniform(0.97, 1.03))]
+        pause = round(gap * rng.uniform(0.5, 1.5) * SAMPLE_RATE) if spans else 0
+        audio += [np.zeros(pause, np.float32), _faster(recording(word, voice), speed * rng.uniform(0.97, 1.03))]
         end = sum(map(len, audio))
-        spans.append((word, (end - len(audio[-1]))/SAMPLE_RATE, end/SAMPLE_RATE))
+        spans.append((word, (end - len(audio[-1])) / SAMPLE_RATE, end / SAMPLE_RATE))
     return np.concatenate(audio), spans

@@ -16,30 +16,54 @@ from ..lib.experiment import Experiment
 from ..lib.splits import Split
 
 # %% ../../nbs/synthetic/toy.ipynb #260b36b0
-def moving_square(frames, seed): # a clip of our own: a coloured square crosses a grey field
+def moving_square(frames, seed):  # a clip of our own: a coloured square crosses a grey field
     rng = np.random.default_rng(seed)
     clip = np.full((3, frames, 128, 72), rng.integers(40, 90), np.uint8)
     colour, start, step = rng.integers(100, 255, (3, 1, 1)), rng.integers(0, [80, 32]), rng.integers(-9, 10, 2)
     for t in range(frames):
-        y, x = np.clip(start + t*step, 0, [88, 32])
-        clip[:, t, y:y+40, x:x+40] = colour
+        y, x = np.clip(start + t * step, 0, [88, 32])
+        clip[:, t, y : y + 40, x : x + 40] = colour
     return clip
 
 # %% ../../nbs/synthetic/toy.ipynb #832eaff4
 def toy_experiment(
-    folder: str | Path, # for the runs
-    n: int = 110, # number of videos
+    folder: str | Path,  # for the runs
+    n: int = 110,  # number of videos
     seed: int = 0,
-) -> Experiment: # 60 % for training, 10 % for validation, 30 % for the test
+) -> Experiment:  # 60 % for training, 10 % for validation, 30 % for the test
     "Random features of which one number of what is seen and one of what is heard tell the log views."
     rng = np.random.default_rng(seed)
-    (seen, heard), speech, count = rng.choice([-1, 1], (2, n)), rng.uniform(size=n) > 0.1, np.where(np.arange(n) == 5, 0, 3)
-    states, audio = rng.normal(size=(n, 3, 4 + 9, 8, 6)).astype(np.float16), rng.normal(size=(n, 7, 8)).astype(np.float32)
+    (seen, heard), speech, count = (
+        rng.choice([-1, 1], (2, n)),
+        rng.uniform(size=n) > 0.1,
+        np.where(np.arange(n) == 5, 0, 3),
+    )
+    states, audio = (
+        rng.normal(size=(n, 3, 4 + 9, 8, 6)).astype(np.float16),
+        rng.normal(size=(n, 7, 8)).astype(np.float32),
+    )
     states[:, :, -1] += seen[:, None, None, None]
-    audio[:, :, 0] += heard[:, None]; audio[~speech] = 0
-    clips = [np.full((3, frames, 128, 72), 60 + 90*(s > 0), np.uint8) for s, frames in zip(seen, count)]
-    words = [layers[:2*there] for layers, there in zip(audio, speech)]
-    views_k = np.exp(8 + seen + heard*speech + 0.2*rng.normal(size=n))
-    videos = Dataset([f"v{i:03d}" for i in range(n)], clips, views_k, audio, speech, list(states[:, -1, :4]), [s[:frames] for s, frames in zip(states, count)], words)
-    split = Split("random", seed, *(tuple(part) for part in np.split(np.array(videos.ids), [6*n//10, 7*n//10])))
-    return Experiment(Path(folder), pd.DataFrame({"id": videos.ids, "views_k": views_k}), split, videos, pd.Series(range(n), index=videos.ids), list(split.train))
+    audio[:, :, 0] += heard[:, None]
+    audio[~speech] = 0
+    clips = [np.full((3, frames, 128, 72), 60 + 90 * (s > 0), np.uint8) for s, frames in zip(seen, count)]
+    words = [layers[: 2 * there] for layers, there in zip(audio, speech)]
+    views_k = np.exp(8 + seen + heard * speech + 0.2 * rng.normal(size=n))
+    videos = Dataset(
+        [f"v{i:03d}" for i in range(n)],
+        clips,
+        views_k,
+        audio,
+        speech,
+        list(states[:, -1, :4]),
+        [s[:frames] for s, frames in zip(states, count)],
+        words,
+    )
+    split = Split("random", seed, *(tuple(part) for part in np.split(np.array(videos.ids), [6 * n // 10, 7 * n // 10])))
+    return Experiment(
+        Path(folder),
+        pd.DataFrame({"id": videos.ids, "views_k": views_k}),
+        split,
+        videos,
+        pd.Series(range(n), index=videos.ids),
+        list(split.train),
+    )
