@@ -142,9 +142,9 @@ def check(corpus: Corpus):
     """Read a corpus, probe into every video, and report what is wrong with it.
 
     Exit code 0: training may start. 1: it may not."""
-    from tiktok_mm.data import check_corpus
+    from tiktok_mm.data import check_corpus, open_corpus
 
-    report = check_corpus(corpus, _progress())
+    report = check_corpus(open_corpus(corpus), _progress())
     typer.echo(report)
     if not report.ok:
         raise typer.Exit(1)
@@ -180,13 +180,14 @@ def extract(
     from dataclasses import replace
 
     from tiktok_mm.audio import AUDIO_PRESETS
+    from tiktok_mm.data import open_corpus
     from tiktok_mm.lib.figures import save_figure
     from tiktok_mm.pipeline.extract import contact_sheet, extract
     from tiktok_mm.visual import VISUAL_PRESETS
 
     if preset not in VISUAL_PRESETS:
         raise UserError(f"no preset {preset!r}: choose {' or '.join(VISUAL_PRESETS)}")
-    audio = AUDIO_PRESETS[preset]
+    audio, corpus = AUDIO_PRESETS[preset], open_corpus(corpus)
     summary = extract(
         corpus,
         replace(VISUAL_PRESETS[preset], frame_skip=frame_skip),
@@ -195,9 +196,8 @@ def extract(
         _progress(),
     )
     typer.echo(summary)
-    folder = corpus if corpus.is_dir() else corpus.parent
     if sheet and len(summary.failures) < summary.videos:
-        typer.echo(f"contact sheet: {save_figure(contact_sheet(corpus), folder / 'contact_sheet.png')}")
+        typer.echo(f"contact sheet: {save_figure(contact_sheet(corpus), corpus.file('contact_sheet.png'))}")
     if summary.failures:
         raise typer.Exit(1)
 
@@ -248,12 +248,13 @@ def train(
     """Train one row of the table and write its run folder: weights, settings, split, log, predictions, metrics.
 
     A run that was stopped goes on from its last whole epoch."""
+    from tiktok_mm.data import open_corpus
     from tiktok_mm.regression import train_by_name
 
     changes = {name: value for name, value in dict(epochs=epochs, precision=precision).items() if value is not None}
     typer.echo(
         train_by_name(
-            corpus,
+            open_corpus(corpus) if row else None,
             row,
             split,
             sizes,
@@ -285,12 +286,14 @@ def table(
 
     The tables in every format and the pictures go to runs/table in the corpus folder."""
     from tiktok_mm.classification import report_corpus
+    from tiktok_mm.data import open_corpus
 
     formats = [name for name, wanted in dict(json=json, csv=csv, latex=latex).items() if wanted]
     if len(formats) > 1:
         raise UserError("choose one of --json, --csv and --latex")
+    corpus = open_corpus(corpus)
     results = report_corpus(corpus, split, sizes, seed, swin_weights, preset, progress=_progress(), devices=devices)
-    files = results.save((corpus if corpus.is_dir() else corpus.parent) / "runs" / "table")
+    files = results.save(corpus.run("table"))
     typer.echo(results.render(*formats))
     typer.echo(f"tables and pictures: {files[0].parent}", err=True)
 
