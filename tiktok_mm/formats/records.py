@@ -39,8 +39,8 @@ def _read_text(path: Path) -> str:
 def _read_csv(path: Path) -> list[dict]:
     "The rows of a file with a header, separated by commas, semicolons, tabs or bars."
     text = _read_text(path)
-    columns = {mark: len(next(csv.reader(text.splitlines()[:1], delimiter=mark), [])) for mark in ",;\t|"}
-    return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=max(columns, key=columns.get)))
+    header = re.sub(r'"[^"]*"', "", text.partition("\n")[0])
+    return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=header.count)))
 
 
 def _read_json(path: Path) -> list[dict]:
