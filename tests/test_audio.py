@@ -22,7 +22,7 @@ from tiktok_mm.audio import (
     transcribe,
 )
 from tiktok_mm.lib.core import UserError
-from tiktok_mm.lib.store import feature_path, load_features
+from tiktok_mm.lib.store import Corpus, load_features
 from tiktok_mm.synthetic.speech import WORDS, synthesize
 from videos import make_video
 
@@ -93,10 +93,10 @@ def test_no_sound_track(tmp_path):
     path = make_video(tmp_path / "x.mp4", frames=3)
     assert not extract_wav(path, tmp_path / "x.wav")
     assert not (tmp_path / "x.wav").exists()
-    assert extract_audio(tmp_path, "x", path)
-    stored = load_features(feature_path(tmp_path, "audio", "x"))
+    assert extract_audio(Corpus(tmp_path, None), "x", path)
+    stored = load_features(Corpus(tmp_path, None).features("audio", "x"))
     assert not stored["speech"] and not stored["embedding"].any()
-    assert load_transcript(tmp_path, "x")["sound"] is False
+    assert load_transcript(Corpus(tmp_path, None), "x")["sound"] is False
 
 
 @pytest.mark.parametrize("seconds", [0.05, 1, 30, 31])
@@ -121,8 +121,8 @@ def test_ten_minutes(tmp_path):
     for start in (10, 290, 575):
         speech, _ = synthesize(list(WORDS[:4]), "us-f1", rng)
         sound[start * SAMPLE_RATE : start * SAMPLE_RATE + len(speech)] += speech
-    extract_audio(tmp_path, "long", write_sound(tmp_path / "long.mp4", sound[None]))
-    note = load_transcript(tmp_path, "long")
+    extract_audio(Corpus(tmp_path, None), "long", write_sound(tmp_path / "long.mp4", sound[None]))
+    note = load_transcript(Corpus(tmp_path, None), "long")
     assert note["seconds"] == pytest.approx(600, abs=0.2)
     assert {round(segment["end"] / 60) for segment in note["segments"]} == {0, 5, 10}
     assert 600 / 30 <= len(load_whisper().encoder.cache) <= 24

@@ -6,7 +6,7 @@ import string
 import numpy as np
 import pytest
 
-from tiktok_mm.data import read_corpus
+from tiktok_mm.data import open_corpus
 from tiktok_mm.lib.core import UserError, parse_count
 from tiktok_mm.synthetic.corpus import make_corpus
 
@@ -34,7 +34,7 @@ GOOD = {
 @pytest.mark.parametrize("name", GOOD)
 def test_every_usual_form_gives_the_same_table(tmp_path, name):
     (tmp_path / name).write_bytes(GOOD[name].encode())
-    table = read_corpus(tmp_path)
+    table = open_corpus(tmp_path).table
     assert table.id.tolist() == ["1", "2"]
     assert table.views_k.tolist() == [21100.0, 1.635]
 
@@ -42,7 +42,7 @@ def test_every_usual_form_gives_the_same_table(tmp_path, name):
 def test_manifest_comes_before_other_files(tmp_path):
     for name in ("manifest.jsonl", "videos.csv"):
         (tmp_path / name).write_text(GOOD[name])
-    assert read_corpus(tmp_path).views_raw.tolist() == ["21.1M", "1635"]
+    assert open_corpus(tmp_path).table.views_raw.tolist() == ["21.1M", "1635"]
 
 
 def test_any_bytes_give_a_table_or_a_user_error(tmp_path):
@@ -56,7 +56,7 @@ def test_any_bytes_give_a_table_or_a_user_error(tmp_path):
         path = tmp_path / list(GOOD)[n % len(GOOD)]
         path.write_bytes(data)
         try:
-            read_corpus(path)
+            open_corpus(path).table
         except UserError as error:
             assert "\n" not in str(error)
 

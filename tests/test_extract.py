@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from tiktok_mm.data import open_corpus
 from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.store import features_header
 from tiktok_mm.pipeline.extract import extract
@@ -31,7 +32,7 @@ def contents(corpus) -> dict[str, bytes]:
 def test_killed_run_resumes(corpus, fixture_corpus, tmp_path):
     "Killed at several moments and run again, a corpus ends with the bytes of an undisturbed run."
     undisturbed = shutil.copytree(fixture_corpus, tmp_path / "undisturbed")
-    extract(undisturbed, progress=False)
+    extract(open_corpus(undisturbed), progress=False)
     for files in (1, 4, 9, 15):
         run = subprocess.Popen(
             [*COMMAND, str(corpus), "--no-sheet"],
@@ -45,7 +46,7 @@ def test_killed_run_resumes(corpus, fixture_corpus, tmp_path):
         run.wait()
         assert all(features_header(path) for path in corpus.glob("features/*/*.safetensors"))
     workers_end(run.pid)
-    summary = extract(corpus, progress=False)
+    summary = extract(open_corpus(corpus), progress=False)
     assert 0 < summary.already <= 12 and not summary.failures
     assert contents(corpus) == contents(undisturbed)
     assert not list(corpus.rglob("*.tmp"))
@@ -74,7 +75,7 @@ def test_a_crashing_video_is_named_and_the_rest_is_done(corpus, monkeypatch, tmp
         "sys.addaudithook(watch)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    summary = extract(corpus, progress=False)
+    summary = extract(open_corpus(corpus), progress=False)
     assert [(f["id"], f["stage"]) for f in summary.failures] == [(victim.stem, "decoding")]
     assert summary.extracted == 11
 
@@ -97,7 +98,7 @@ def test_full_disk_stops_with_one_line(corpus):
         assert not list(small.glob("*/.*.tmp"))
     finally:
         subprocess.run(["umount", str(small)], check=True)
-    assert extract(corpus, progress=False).extracted == 12
+    assert extract(open_corpus(corpus), progress=False).extracted == 12
 
 
 def test_exit_codes(corpus, tmp_path):
@@ -122,7 +123,7 @@ def test_exit_codes(corpus, tmp_path):
 def test_folder_without_its_videos(corpus):
     shutil.rmtree(corpus / "videos")
     with pytest.raises(UserError, match="none of the 12 videos"):
-        extract(corpus)
+        extract(open_corpus(corpus))
 
 
 def test_real_clips_with_a_hand_written_list(real_data, tmp_path):
@@ -130,5 +131,5 @@ def test_real_clips_with_a_hand_written_list(real_data, tmp_path):
     corpus = shutil.copytree(real_data / "clips", tmp_path / "mine")
     names = sorted(path.stem for path in corpus.glob("*.mp4"))
     (corpus / "views.csv").write_text("id,views\n" + "".join(f"{name},{n + 1}.5K\n" for n, name in enumerate(names)))
-    summary = extract(corpus, progress=False)
+    summary = extract(open_corpus(corpus), progress=False)
     assert (summary.videos, summary.extracted, summary.failures) == (6, 6, [])

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from tiktok_mm.data import open_corpus
 from tiktok_mm.lib.training import read_log
 from tiktok_mm.pipeline.extract import extract
 from tiktok_mm.regression import train_by_name
@@ -23,7 +24,7 @@ FIRST = dict(seed=42, epochs=200)
 def extracted(fixture_corpus, tmp_path_factory):
     "The fixture with its features."
     folder = shutil.copytree(fixture_corpus, tmp_path_factory.mktemp("interrupted") / "corpus")
-    extract(folder, progress=False)
+    extract(open_corpus(folder), progress=False)
     return folder
 
 
@@ -31,7 +32,7 @@ def extracted(fixture_corpus, tmp_path_factory):
 def killed(extracted, tmp_path_factory):
     "The same after a training that was killed in the middle."
     folder = shutil.copytree(extracted, tmp_path_factory.mktemp("killed") / "corpus")
-    code = f"from tiktok_mm.regression import train_by_name; train_by_name({str(folder)!r}, {ROW!r}, **{FIRST})"
+    code = f"from tiktok_mm.data import open_corpus; from tiktok_mm.regression import train_by_name; train_by_name(open_corpus({str(folder)!r}), {ROW!r}, **{FIRST})"
     run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     checkpoint, saved = folder / "runs" / "ensemble-compact" / "checkpoints" / "last.ckpt", set()
     while run.poll() is None and len(saved) < 6:
@@ -65,9 +66,9 @@ def test_another_run_starts_afresh(changed, killed, extracted, tmp_path, caplog)
     disturbed, undisturbed = (shutil.copytree(source, tmp_path / source.parent.name) for source in (killed, extracted))
     for folder in (disturbed, undisturbed):
         if changed == "features":
-            extract(folder, visual=VisualConfig(frame_skip=100), progress=False)
+            extract(open_corpus(folder), visual=VisualConfig(frame_skip=100), progress=False)
         caplog.clear()
-        train_by_name(folder, ROW, **CHANGES[changed])
+        train_by_name(open_corpus(folder), ROW, **CHANGES[changed])
         said = [record.getMessage() for record in caplog.records if "afresh" in record.getMessage()]
         assert len(said) == (folder == disturbed), said
     assert outcome(disturbed) == outcome(undisturbed)
@@ -77,7 +78,7 @@ def test_the_same_run_resumes(killed, extracted, tmp_path, caplog):
     "After a kill, the same run resumes and ends with the weights of an undisturbed one."
     disturbed, undisturbed = (shutil.copytree(source, tmp_path / source.parent.name) for source in (killed, extracted))
     for folder in (disturbed, undisturbed):
-        train_by_name(folder, ROW, **FIRST)
+        train_by_name(open_corpus(folder), ROW, **FIRST)
     assert not [record for record in caplog.records if "afresh" in record.getMessage()]
     assert outcome(disturbed)[1] == outcome(undisturbed)[1]
     weights = [

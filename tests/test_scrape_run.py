@@ -25,7 +25,7 @@ import psutil
 from replica import FOREVER, Replica
 from replica.chromium import FAST, browser, collect
 from replica.media import clip_plan
-from tiktok_mm.data import read_corpus
+from tiktok_mm.data import open_corpus
 from tiktok_mm.lib.store import read_jsonl
 from tiktok_mm.scrape import scrape
 from tiktok_mm.scraping.browser import Browser
@@ -117,7 +117,7 @@ def test_the_corpus_passes_the_next_stages(whole, tmp_path):
     "`check` and `extract` take it as it is."
     corpus = tmp_path / "corpus"
     shutil.copytree(whole[1], corpus)
-    table = read_corpus(corpus)
+    table = open_corpus(corpus).table
     assert (
         len(table) == 24
         and table.views_exact.all()

@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'AUDIO_PRESETS', 'POSITIONS', 'extract_wav', 'read_wav', 'AudioConfig', 'checkpoint_file',
            'CachingEncoder', 'load_whisper', 'Segment', 'transcribe', 'segment_states', 'embed', 'token_embeddings',
-           'checkpoint_key', 'audio_key', 'wav_path', 'extract_audio', 'load_embedding', 'load_transcript',
-           'write_transcripts']
+           'checkpoint_key', 'audio_key', 'extract_audio', 'load_transcript', 'write_transcripts']
 
 # %% ../nbs/03_audio.ipynb #51759a23
 import hashlib
@@ -21,11 +20,11 @@ from urllib.error import URLError
 import numpy as np
 import torch
 
-from .lib.core import UserError, safe_id
+from .lib.core import UserError
 from tiktok_mm.lib.store import (
+    Corpus,
     atomic_write,
     config_hash,
-    feature_path,
     features_header,
     is_cached,
     load_stage,
@@ -256,20 +255,15 @@ def audio_key(path: Path, config: AudioConfig) -> str:
         {"checkpoint": checkpoint_key(config.whisper), "language": config.language, "holds": "layers and words"}, path
     )
 
-
-def wav_path(corpus: str | Path, id: str) -> Path:
-    "Where the sound of a video is kept."
-    return Path(corpus) / "audio" / f"{safe_id(id)}.wav"
-
 # %% ../nbs/03_audio.ipynb #beaaacf2
 def extract_audio(
-    corpus: str | Path,  # the corpus folder
+    corpus: Corpus,
     id: str,
     path: Path,  # the video
     config: AudioConfig = AudioConfig(),
 ) -> bool:  # whether there was anything to do
     "Store the sound, the transcript and the embedding of a video, unless they are there for the same settings and file."
-    target, key, wav = feature_path(corpus, "audio", id), audio_key(path, config), wav_path(corpus, id)
+    target, key, wav = corpus.features("audio", id), audio_key(path, config), corpus.wav(id)
     if is_cached(target, key):
         return False
     there = (wav.exists() and wav.stat().st_mtime >= path.stat().st_mtime) or extract_wav(path, wav)
@@ -294,23 +288,13 @@ def extract_audio(
     return True
 
 # %% ../nbs/03_audio.ipynb #b33da391
-def load_embedding(
-    corpus: str | Path, id: str
-) -> tuple[np.ndarray, bool]:  # (layers + 1, width) float32, whether anybody speaks
-    "The stored sound embedding of a video; `UserError` if it was not extracted."
-    stored = load_stage(corpus, "audio", id)
-    return stored["embedding"], bool(stored["speech"])
-
-
-def load_transcript(corpus: str | Path, id: str) -> dict:  # id, text, language, sound, seconds, segments
+def load_transcript(corpus: Corpus, id: str) -> dict:  # id, text, language, sound, seconds, segments
     "What is said in a video, from the metadata of its features; empty text where nothing is known."
-    metadata = features_header(feature_path(corpus, "audio", id)).get("metadata", {})
+    metadata = features_header(corpus.features("audio", id)).get("metadata", {})
     return {"id": id, "text": " ".join(s["text"] for s in metadata.get("segments", [])), **metadata}
 
 
-def write_transcripts(corpus: str | Path, ids: Sequence[str]) -> None:
-    "Write `transcripts.jsonl`: the transcript of every video that has one, in the order of `ids`."
-    write_jsonl(
-        Path(corpus) / "transcripts.jsonl",
-        [load_transcript(corpus, id) for id in ids if feature_path(corpus, "audio", id).exists()],
-    )
+def write_transcripts(corpus: Corpus) -> None:
+    "Write `transcripts.jsonl`: the transcript of every video that has one, in the order of the table."
+    ids = [id for id in corpus.table.id if corpus.features("audio", id).exists()]
+    write_jsonl(corpus.file("transcripts.jsonl"), [load_transcript(corpus, id) for id in ids])

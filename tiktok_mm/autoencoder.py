@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .lib.batch import Batch, Dataset, pad_frames
-from .lib.store import config_hash, features_header, load_features, save_features
+from .lib.store import Corpus, config_hash, features_header, load_features, save_features
 from .lib.training import TrainConfig, load_weights, same_run, save_weights, train_model
 from .lib.winograd import WinogradStep, use_winograd
 
@@ -288,22 +288,17 @@ def load_autoencoder(folder: str | Path) -> ConvLSTMAutoencoder:
 
 
 def embed_corpus(
-    corpus: str | Path,
-    ids: Sequence[str],
+    corpus: Corpus,
     weights: str | Path,  # run folder of an autoencoder
     progress: bool = False,  # show a progress bar
 ) -> int:  # how many embeddings were made; the others were there already
     "Write `features/autoencoder/<id>.safetensors` for every video that has a clip."
     from tqdm.auto import tqdm
 
-    model = load_autoencoder(weights)
-    stage, digest = (
-        Path(corpus) / "features",
-        hashlib.sha256((Path(weights) / "weights.safetensors").read_bytes()).hexdigest(),
-    )
-    made = 0
-    for id in tqdm(ids, desc="embedding", unit="video", disable=not progress, leave=False):
-        clip, target = stage / "visual" / f"{id}.safetensors", stage / "autoencoder" / f"{id}.safetensors"
+    model, made = load_autoencoder(weights), 0
+    digest = hashlib.sha256((Path(weights) / "weights.safetensors").read_bytes()).hexdigest()
+    for id in tqdm(corpus.table.id, desc="embedding", unit="video", disable=not progress, leave=False):
+        clip, target = corpus.features("visual", id), corpus.features("autoencoder", id)
         key = config_hash(
             {
                 "weights": digest,

@@ -18,7 +18,7 @@ from .lib.experiment import Experiment
 from .lib.leakage import refuse_leaks
 from .lib.metrics import accuracy, confusion, evaluate, evaluate_classes, macro_f1
 from .lib.report import Report
-from .lib.store import atomic_write, write_json
+from .lib.store import Corpus, atomic_write, write_json
 from .lib.targets import Quartiles
 from .lib.training import read_log
 from .regression import RunConfig, default_runs, fit, model_outputs, predict_all, prepare_experiment, slug
@@ -55,9 +55,9 @@ def classification_runs(
 # %% ../nbs/08_classification.ipynb #80a87e14
 def classify_run(experiment: Experiment, run: RunConfig, quartiles: Quartiles) -> np.ndarray:  # (test videos,) classes
     "Train one classifier or load it, and write its predictions and metrics into its run folder."
-    folder, test = experiment.runs / f"class-{slug(run.name)}", experiment.videos.subset(experiment.split.test)
+    folder, test = experiment.corpus.run(f"class-{slug(run.name)}"), experiment.dataset.subset(experiment.split.test)
     prediction = model_outputs(
-        fit(run, experiment.videos, experiment.split, folder, outputs=4, target=quartiles), test
+        fit(run, experiment.dataset, experiment.split, folder, outputs=4, target=quartiles), test
     ).argmax(1)
     truth = quartiles.transform(test.views_k)
     with atomic_write(folder / "predictions.csv") as part:
@@ -81,18 +81,22 @@ def classify(
     "The predictions of every classifier and of the majority; leaks are refused first."
     from tqdm.auto import tqdm
 
-    train, test = (experiment.videos.subset(ids).views_k for ids in (experiment.split.train, experiment.split.test))
+    train, test = (experiment.dataset.subset(ids).views_k for ids in (experiment.split.train, experiment.split.test))
     quartiles = Quartiles().fit(train)
     rows = list(rows if rows is not None else classification_runs(default_runs(experiment.split.seed)))
     predictions = {"majority": np.full(len(test), np.bincount(quartiles.transform(train)).argmax())}
     for run in tqdm(rows, desc="training classifiers", unit="row", disable=not progress, leave=False):
         predictions[run.name] = classify_run(experiment, run, quartiles)
     for run in rows:
-        stored = json.loads((experiment.runs / f"class-{slug(run.name)}" / "run.json").read_text())["target"][
+        stored = json.loads((experiment.corpus.run(f"class-{slug(run.name)}") / "run.json").read_text())["target"][
             "thresholds"
         ]
         refuse_leaks(
-            experiment.table, experiment.split, thresholds=stored, groups=experiment.groups, encoder=experiment.encoder
+            experiment.corpus.table,
+            experiment.split,
+            thresholds=stored,
+            groups=experiment.groups,
+            encoder=experiment.encoder,
         )
     return quartiles.transform(test), predictions
 
@@ -102,17 +106,17 @@ def make_report(
     rows: list[RunConfig] | None = None,  # by default `default_runs()`
     progress: bool = False,  # show progress bars
 ) -> Report:
-    "Train or load every row of a experiment, refuse leaks, judge all rows on the same test videos."
+    "Train or load every row of an experiment, refuse leaks, judge all rows on the same test videos."
     rows = list(rows if rows is not None else default_runs(experiment.split.seed))
     views_k, predictions = (
-        experiment.videos.subset(experiment.split.test).views_k,
+        experiment.dataset.subset(experiment.split.test).views_k,
         predict_all(experiment, rows, progress),
     )
     truth, classes = classify(experiment, classification_runs(rows), progress)
     counts = {part: len(getattr(experiment.split, part)) for part in ("train", "valid", "test")}
-    logs = {row.name: read_log(experiment.runs / slug(row.name)) for row in rows}
+    logs = {row.name: read_log(experiment.corpus.run(slug(row.name))) for row in rows}
     return Report(
-        Path(experiment.corpus).resolve().name,
+        experiment.corpus.name,
         counts,
         views_k,
         predictions,
@@ -126,7 +130,7 @@ def make_report(
 
 
 def report_corpus(
-    corpus: str | Path,  # a corpus folder with features
+    corpus: Corpus,  # with features
     split: str = "random",  # or time, author
     sizes: tuple[float, float, float] = (800, 200, 100),  # train, validation, test, as proportions
     seed: int = 42,

@@ -22,16 +22,14 @@ from torch import Tensor, nn
 
 from .autoencoder import AutoencoderConfig, embed_corpus, fit_autoencoder, load_autoencoder
 from .baselines import CNN3D, Swin, SwinConfig, constant_baselines, fit_boosting, pooled_features
-from .data import read_corpus
 from .ensemble import EndToEndEnsemble, Ensemble, EnsembleConfig
-from .formats.records import find_metadata
 from .lib.batch import Batch, Dataset, load_dataset
 from .lib.core import UserError
 from .lib.experiment import Experiment
 from .lib.leakage import refuse_leaks
 from .lib.metrics import METRICS
 from .lib.splits import Split, make_split, near_duplicates
-from .lib.store import atomic_write, write_json
+from .lib.store import Corpus, atomic_write, write_json
 from .lib.targets import TargetScaler
 from tiktok_mm.lib.training import (
     TrainConfig,
@@ -164,7 +162,7 @@ def predict_views(model: nn.Module, videos: Dataset, target) -> np.ndarray:  # (
 
 # %% ../nbs/07_regression.ipynb #d0f47046
 def prepare_experiment(
-    corpus: str | Path,  # with features
+    corpus: Corpus,  # with features
     kind: str = "random",  # of the split: random, time or author
     sizes: tuple[float, float, float] = (800, 200, 100),  # train, validation, test, as proportions
     seed: int = 42,
@@ -172,12 +170,11 @@ def prepare_experiment(
     progress: bool = False,  # show progress bars
 ) -> Experiment:
     "Split a corpus, train its autoencoder, encode its videos, and read everything into memory."
-    corpus = find_metadata(corpus)[0]
-    table = _with_features(read_corpus(corpus), corpus)
-    groups = near_duplicates(table, progress)
-    split = make_split(table, kind, sizes, seed, groups)
-    split.save(corpus / "runs" / "split.json")
-    raw = load_dataset(corpus, list(table.id), table.views_k)
+    corpus = _with_features(corpus)
+    groups = near_duplicates(corpus.table, progress)
+    split = make_split(corpus.table, kind, sizes, seed, groups)
+    split.save(corpus.run("split.json"))
+    raw, folder = load_dataset(corpus), corpus.run("autoencoder")
     training = TrainConfig(
         epochs=autoencoder.epochs,
         batch_size=autoencoder.batch_size,
@@ -188,23 +185,23 @@ def prepare_experiment(
     )
     fit_autoencoder(
         raw.subset(split.train),
-        corpus / "runs" / "autoencoder",
+        folder,
         autoencoder,
         training,
         raw.subset(split.valid),
         progress=progress,
     )
-    embed_corpus(corpus, list(table.id), corpus / "runs" / "autoencoder", progress)
-    encoder = json.loads((corpus / "runs" / "autoencoder" / "run.json").read_text())["train"]
-    return Experiment(corpus, table, split, load_dataset(corpus, list(table.id), table.views_k), groups, encoder)
+    embed_corpus(corpus, folder, progress)
+    encoder = json.loads((folder / "run.json").read_text())["train"]
+    return Experiment(corpus, split, load_dataset(corpus), groups, encoder)
 
 # %% ../nbs/07_regression.ipynb #32e82d32
-def _with_features(table: pd.DataFrame, corpus: Path) -> pd.DataFrame:
+def _with_features(corpus: Corpus) -> Corpus:
     "The videos that have a clip; those that failed to decode are left out of training and of the test."
-    have = [(corpus / "features" / "visual" / f"{id}.safetensors").exists() for id in table.id]
+    have = [corpus.features("visual", id).exists() for id in corpus.table.id]
     if not any(have):
-        raise UserError(f"{corpus} has no features yet: run `tiktok-mm extract {corpus}`")
-    return table[have].reset_index(drop=True)
+        raise UserError(f"{corpus.folder} has no features yet: run `tiktok-mm extract {corpus.folder}`")
+    return corpus.subset(have)
 
 # %% ../nbs/07_regression.ipynb #fbf72867
 def default_runs(
@@ -263,9 +260,9 @@ def train_run(
     progress: bool = False,  # show a progress bar
 ) -> np.ndarray:  # (test videos,) predicted views in thousands
     "Train one row or load it, and write its predictions and metrics into its run folder."
-    folder, test = experiment.runs / slug(run.name), experiment.videos.subset(experiment.split.test)
-    target = TargetScaler(run.target).fit(experiment.videos.subset(experiment.split.train).views_k)
-    prediction = predict_views(fit(run, experiment.videos, experiment.split, folder, progress=progress), test, target)
+    folder, test = experiment.corpus.run(slug(run.name)), experiment.dataset.subset(experiment.split.test)
+    target = TargetScaler(run.target).fit(experiment.dataset.subset(experiment.split.train).views_k)
+    prediction = predict_views(fit(run, experiment.dataset, experiment.split, folder, progress=progress), test, target)
     with atomic_write(folder / "predictions.csv") as part:
         pd.DataFrame({"id": test.ids, "views_k": test.views_k, "predicted_k": prediction}).to_csv(part, index=False)
     write_json(folder / "metrics.json", {metric: float(f(test.views_k, prediction)) for metric, f in METRICS.items()})
@@ -280,7 +277,7 @@ def predict_all(
     "The predictions of every row: constant_baselines, gradient boosting and the trained models; leaks are refused first."
     from tqdm.auto import tqdm
 
-    train, test = (experiment.videos.subset(ids) for ids in (experiment.split.train, experiment.split.test))
+    train, test = (experiment.dataset.subset(ids) for ids in (experiment.split.train, experiment.split.test))
     predictions = {name: np.full(len(test), value) for name, value in constant_baselines(train.views_k).items()}
     target = TargetScaler("power").fit(train.views_k)
     predictions["gradient boosting"] = target.inverse(
@@ -295,7 +292,7 @@ def predict_all(
     ):
         predictions[run.name] = train_run(experiment, run)
     refuse_leaks(
-        experiment.table,
+        experiment.corpus.table,
         experiment.split,
         scalers=stored_scalers(experiment, predictions),
         groups=experiment.groups,
@@ -306,7 +303,7 @@ def predict_all(
 
 def stored_scalers(experiment: Experiment, names: Sequence[str]) -> dict[str, TargetScaler]:
     "The scalers that the runs of these rows were trained with, as they are stored."
-    notes = {name: experiment.runs / slug(name) / "run.json" for name in names}
+    notes = {name: experiment.corpus.run(slug(name)) / "run.json" for name in names}
     return {
         name: TargetScaler(**json.loads(metadata.read_text())["target"])
         for name, metadata in notes.items()
@@ -318,11 +315,11 @@ def end_to_end(run: RunConfig, experiment: Experiment) -> RunConfig:
     "The same row with an encoder that goes on learning; `UserError` for a row that has none."
     if run.model != "ensemble" or "visual" not in run.settings.get("use", ("visual",)):
         raise UserError(f"{run.name!r} has no encoder to unfreeze: choose an ensemble that sees")
-    return replace(run, name=f"{run.name}, end_to_end", encoder=str(experiment.runs / "autoencoder"))
+    return replace(run, name=f"{run.name}, end_to_end", encoder=str(experiment.corpus.run("autoencoder")))
 
 
 def train_by_name(
-    corpus: str | Path,
+    corpus: Corpus | None,  # None: only where rows are listed
     row: str | None,  # name of a row of `default_runs`; None: only list them
     split: str = "random",  # or time, author
     sizes: tuple[float, float, float] = (800, 200, 100),  # train, validation, test, as proportions
@@ -347,10 +344,10 @@ def train_by_name(
         autoencoder=AutoencoderConfig.paper() if preset == "paper" else AutoencoderConfig(),
         progress=progress,
     )
-    refuse_leaks(experiment.table, experiment.split, groups=experiment.groups, encoder=experiment.encoder)
+    refuse_leaks(experiment.corpus.table, experiment.split, groups=experiment.groups, encoder=experiment.encoder)
     run = end_to_end(rows[row], experiment) if unfreeze else rows[row]
     train_run(experiment, run, progress)
-    return f"{experiment.runs / slug(run.name)}: " + ", ".join(
+    return f"{experiment.corpus.run(slug(run.name))}: " + ", ".join(
         f"{name} {value:,.4g}"
-        for name, value in json.loads((experiment.runs / slug(run.name) / "metrics.json").read_text()).items()
+        for name, value in json.loads((experiment.corpus.run(slug(run.name)) / "metrics.json").read_text()).items()
     )

@@ -14,7 +14,7 @@ import numpy as np
 
 from .lib.core import UserError
 from .lib.decoding import DecodeInfo, sampled_frames
-from .lib.store import config_hash, feature_path, is_cached, load_stage, save_features
+from .lib.store import Corpus, config_hash, is_cached, load_stage, save_features
 
 # %% ../nbs/02_visual.ipynb #71fc9ac9
 @dataclass(frozen=True)
@@ -107,13 +107,13 @@ def read_clip(
 
 # %% ../nbs/02_visual.ipynb #e031648d
 def extract_visual(
-    corpus: str | Path,  # the corpus folder
+    corpus: Corpus,
     id: str,
     path: Path,  # the video
     config: VisualConfig = VisualConfig(),
 ) -> bool:  # whether there was anything to do
     "Store the clip of a video, unless it is there for the same settings and file."
-    target, key = feature_path(corpus, "visual", id), config_hash(config, path)
+    target, key = corpus.features("visual", id), config_hash(config, path)
     if is_cached(target, key):
         return False
     clip, info = read_clip(path, config)
@@ -121,7 +121,7 @@ def extract_visual(
     return True
 
 
-def load_clip(corpus: str | Path, id: str) -> np.ndarray:  # (3, F, 128, 72), uint8
+def load_clip(corpus: Corpus, id: str) -> np.ndarray:  # (3, F, 128, 72), uint8
     "The stored clip of a video; `UserError` if it was not extracted."
     return load_stage(corpus, "visual", id)["clip"]
 

@@ -9,7 +9,6 @@ __all__ = ['N_COLOURS', 'Batch', 'pad_frames', 'Dataset', 'load_dataset']
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from fastcore.basics import patch
 from torch import Tensor
 
 from .core import UserError
-from .store import load_features
+from .store import Corpus, load_features
 
 # %% ../../nbs/lib/batch.ipynb #fda731f3
 N_COLOURS = 9  # of a place: mean, highest and lowest of red, green and blue
@@ -134,18 +133,17 @@ def fingerprint(
 
 # %% ../../nbs/lib/batch.ipynb #baa69e58
 def load_dataset(
-    corpus: str | Path,
-    ids: Sequence[str],
-    views_k: Sequence[float] | None = None,  # thousands of views, one a video
+    corpus: Corpus,
 ) -> Dataset:
-    "All features that a corpus has of these videos; a missing file is a missing modality."
+    "The features and view counts of every video of a corpus; a missing file is a missing modality."
 
     def read(stage, id):
-        return load_features(path) if (path := Path(corpus) / "features" / stage / f"{id}.safetensors").exists() else {}
+        return load_features(path) if (path := corpus.features(stage, id)).exists() else {}
 
+    ids = list(corpus.table.id)
     seen, heard, known = ([read(stage, id) for id in ids] for stage in ("visual", "audio", "autoencoder"))
     if not any(seen) and not any(heard):
-        raise UserError(f"{corpus} has no features yet: run `tiktok-mm extract {corpus}`")
+        raise UserError(f"{corpus.folder} has no features yet: run `tiktok-mm extract {corpus.folder}`")
 
     def fill(rows, name, empty):
         return [row.get(name, empty) for row in rows]
@@ -164,9 +162,5 @@ def load_dataset(
             "embedding": fill(known, "embedding", like(known, "embedding", (), np.float16)),
             "states": fill(known, "states", like(known, "states", (), np.float16)[:0]),
         }
-    return Dataset(
-        list(ids),
-        fill(seen, "clip", np.zeros((3, 0, 128, 72), np.uint8)),
-        None if views_k is None else np.asarray(views_k, float),
-        **fields,
-    )
+    clips = fill(seen, "clip", np.zeros((3, 0, 128, 72), np.uint8))
+    return Dataset(ids, clips, corpus.table.views_k.to_numpy(float), **fields)

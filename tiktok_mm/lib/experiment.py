@@ -7,26 +7,20 @@ __all__ = ['Experiment']
 
 # %% ../../nbs/lib/experiment.ipynb #46b6aef3
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
 from .batch import Dataset
 from .splits import Split
+from .store import Corpus
 
 # %% ../../nbs/lib/experiment.ipynb #b65b3abb
 @dataclass(frozen=True)
 class Experiment:
     "A corpus ready for the table: its videos in memory, the split, and what the leakage check needs."
 
-    corpus: Path
-    table: pd.DataFrame
+    corpus: Corpus
     split: Split
-    videos: Dataset
-    groups: pd.Series
+    dataset: Dataset
+    groups: pd.Series  # id → number of its group of near-duplicates
     encoder: list[str]  # ids that the autoencoder was trained on
-
-    @property
-    def runs(self) -> Path:
-        "Where the run folders are."
-        return self.corpus / "runs"

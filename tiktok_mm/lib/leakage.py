@@ -23,7 +23,7 @@ POST_OUTCOME = re.compile(
 
 
 def find_leaks(
-    table: pd.DataFrame,  # from `read_corpus`
+    table: pd.DataFrame,  # of a corpus
     split: Split,
     scalers: dict[str, TargetScaler] | None = None,  # run → the scaler that it was trained with
     thresholds: Sequence[float] | None = None,  # quartiles of the training views

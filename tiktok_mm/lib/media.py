@@ -76,7 +76,7 @@ def probe(
 
 
 def probe_all(
-    table: pd.DataFrame,  # from `read_corpus`
+    table: pd.DataFrame,  # of a corpus
     progress: bool = True,  # show a progress bar
 ) -> pd.DataFrame:  # one row a video, indexed by id: the fields of `MediaInfo`
     "Look into all videos of a table at once; a missing file is an error in its row."

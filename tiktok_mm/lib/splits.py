@@ -133,7 +133,7 @@ def _time_parts(groups: np.ndarray, shares: np.ndarray, posted: pd.Series) -> li
 
 # %% ../../nbs/lib/splits.ipynb #0b348548
 def make_split(
-    table: pd.DataFrame,  # from `read_corpus`
+    table: pd.DataFrame,  # of a corpus
     kind: str = "random",  # random, time or author
     sizes: tuple[float, float, float] = (800, 200, 100),  # train, validation, test; read as proportions
     seed: int = 42,

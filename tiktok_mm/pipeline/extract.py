@@ -13,18 +13,16 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import pandas as pd
 
 from ..audio import AudioConfig, audio_key, extract_audio, load_transcript, load_whisper, write_transcripts
-from ..data import read_corpus
-from ..formats.records import find_metadata
 from ..lib.core import UserError
 from ..lib.media import av_logging_off
-from ..lib.store import config_hash, feature_path, is_cached, write_jsonl
+from ..lib.store import Corpus, config_hash, is_cached, write_jsonl
 from ..visual import VisualConfig, extract_visual, load_clip
 
 # %% ../../nbs/pipeline/extract.ipynb #3fe84569
@@ -32,7 +30,7 @@ from ..visual import VisualConfig, extract_visual, load_clip
 class Task:
     "What to extract from one video."
 
-    corpus: Path
+    corpus: Corpus  # without its table, which every task would carry to another process
     id: str
     path: Path | None  # None: the file is missing
     visual: VisualConfig
@@ -46,8 +44,8 @@ class Task:
     def done(self) -> bool:
         "Whether everything is there for the same settings and file."
         return self.path is not None and (
-            is_cached(feature_path(self.corpus, "visual", self.id), config_hash(self.visual, self.path))
-            and is_cached(feature_path(self.corpus, "audio", self.id), audio_key(self.path, self.audio))
+            is_cached(self.corpus.features("visual", self.id), config_hash(self.visual, self.path))
+            and is_cached(self.corpus.features("audio", self.id), audio_key(self.path, self.audio))
         )
 
 # %% ../../nbs/pipeline/extract.ipynb #ca91c5b9
@@ -140,7 +138,7 @@ class ExtractionSummary:
 
 # %% ../../nbs/pipeline/extract.ipynb #ea635ba0
 def extract(
-    corpus: str | Path,  # a corpus folder or its metadata file
+    corpus: Corpus,
     visual: VisualConfig = VisualConfig(),
     audio: AudioConfig = AudioConfig(),
     workers: int | None = None,  # processes; one per core by default
@@ -149,37 +147,38 @@ def extract(
     "Extract frames, sound, transcript and embedding of every video that does not have them yet."
     from tqdm import tqdm
 
-    folder, table = find_metadata(corpus)[0], read_corpus(corpus).drop_duplicates("id")
+    corpus = corpus.subset(~corpus.table.id.duplicated())
+    place = replace(corpus, table=corpus.table[:0])
     tasks = [
-        Task(folder, id, path if isinstance(path, Path) else None, visual, audio)
-        for id, path in zip(table.id, table.path)
+        Task(place, id, path if isinstance(path, Path) else None, visual, audio)
+        for id, path in zip(corpus.table.id, corpus.table.path)
     ]
     if all(task.path is None for task in tasks):
         raise UserError(
-            f"none of the {len(tasks)} videos is in {folder}: put <id>.mp4 files there or into a sub-folder"
+            f"none of the {len(tasks)} videos is in {corpus.folder}: put <id>.mp4 files there or into a sub-folder"
         )
     load_whisper(audio.whisper)  # a wrong name should fail once, here
     todo = [task for task in tasks if not task.done()]
     summary = ExtractionSummary(len(tasks), already=len(tasks) - len(todo))
-    _record(folder, summary)
+    _record(corpus, summary)
     with tqdm(total=len(todo), desc="extracting", unit="video", disable=not progress or not todo, leave=False) as bar:
         for _, failures in _run(todo, min(workers or os.cpu_count(), max(1, len(todo)))):
             summary.extracted += not failures
             if failures:
                 summary.failures += failures
-                _record(folder, summary)
+                _record(corpus, summary)
                 bar.set_postfix(failed=len({f["id"] for f in summary.failures}))
             bar.update()
-    write_transcripts(folder, table.id)
+    write_transcripts(corpus)
     return summary
 
 
-def _record(folder: Path, summary: ExtractionSummary) -> None:
+def _record(corpus: Corpus, summary: ExtractionSummary) -> None:
     "Write `failures.jsonl`, or remove it where nothing failed."
     if summary.failures:
-        write_jsonl(folder / "failures.jsonl", summary.failures)
+        write_jsonl(corpus.file("failures.jsonl"), summary.failures)
     else:
-        (folder / "failures.jsonl").unlink(missing_ok=True)
+        corpus.file("failures.jsonl").unlink(missing_ok=True)
 
 # %% ../../nbs/pipeline/extract.ipynb #2b81980c
 def views_text(views_k: float) -> str:
@@ -191,19 +190,19 @@ def views_text(views_k: float) -> str:
 
 
 def contact_sheet(
-    corpus: str | Path,  # a corpus folder that was extracted
+    corpus: Corpus,  # with features
     videos: int = 8,  # how many videos to show
     frames: int = 6,  # how many frames of each at most
 ):
     "A matplotlib figure of videos from the least to the most seen: kept frames, transcript, views."
     import matplotlib.pyplot as plt
 
-    folder, table = find_metadata(corpus)[0], read_corpus(corpus).sort_values("views_k")
-    table = table[[feature_path(folder, "visual", id).exists() for id in table.id]]
+    table = corpus.table.sort_values("views_k")
+    table = table[[corpus.features("visual", id).exists() for id in table.id]]
     if table.empty:
-        raise UserError(f"no video of {corpus} has been extracted yet: run tiktok-mm extract {corpus}")
+        raise UserError(f"no video of {corpus.folder} has been extracted yet: run tiktok-mm extract {corpus.folder}")
     shown = table.iloc[sorted({round(n * (len(table) - 1) / max(1, videos - 1)) for n in range(videos)})]
-    columns = min(frames, max(load_clip(folder, id).shape[1] for id in shown.id))
+    columns = min(frames, max(load_clip(corpus, id).shape[1] for id in shown.id))
     fig, axes = plt.subplots(
         len(shown),
         columns + 1,
@@ -212,17 +211,15 @@ def contact_sheet(
         width_ratios=[*[1] * columns, 2.8],
     )
     for row, (_, video) in zip(axes, shown.iterrows()):
-        _sheet_row(row, folder, video)
-    fig.suptitle(
-        f"{Path(folder).resolve().name}: {len(shown)} of {len(table)} videos, by views", x=0.01, ha="left", fontsize=11
-    )
+        _sheet_row(row, corpus, video)
+    fig.suptitle(f"{corpus.name}: {len(shown)} of {len(table)} videos, by views", x=0.01, ha="left", fontsize=11)
     fig.tight_layout(h_pad=0.3, w_pad=0.2)
     return fig
 
 # %% ../../nbs/pipeline/extract.ipynb #7b867ebd
-def _sheet_row(axes, folder: Path, video: pd.Series) -> None:
+def _sheet_row(axes, corpus: Corpus, video: pd.Series) -> None:
     "One video of the contact sheet: frames from left to right, then its text."
-    clip, heard = load_clip(folder, video.id), load_transcript(folder, video.id)
+    clip, heard = load_clip(corpus, video.id), load_transcript(corpus, video.id)
     for n, ax in enumerate(axes):
         ax.axis("off")
         if n < min(clip.shape[1], len(axes) - 1):

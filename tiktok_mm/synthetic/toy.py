@@ -14,6 +14,7 @@ import pandas as pd
 from ..lib.batch import Dataset
 from ..lib.experiment import Experiment
 from ..lib.splits import Split
+from ..lib.store import Corpus
 
 # %% ../../nbs/synthetic/toy.ipynb #260b36b0
 def moving_square(frames, seed):  # a clip of our own: a coloured square crosses a grey field
@@ -59,11 +60,5 @@ def toy_experiment(
         words,
     )
     split = Split("random", seed, *(tuple(part) for part in np.split(np.array(videos.ids), [6 * n // 10, 7 * n // 10])))
-    return Experiment(
-        Path(folder),
-        pd.DataFrame({"id": videos.ids, "views_k": views_k}),
-        split,
-        videos,
-        pd.Series(range(n), index=videos.ids),
-        list(split.train),
-    )
+    corpus = Corpus(Path(folder), pd.DataFrame({"id": videos.ids, "views_k": views_k}))
+    return Experiment(corpus, split, videos, pd.Series(range(n), index=videos.ids), list(split.train))
