@@ -237,7 +237,8 @@ def scrape(
         ):
             corpus.add(event="run", **design, **_versions(browser), config=asdict(config))
             try:
-                Scraper(corpus, browser, config, base_url, progress, headed=headed, seed=seed).run(topics, quota)
+                scraper = Scraper(corpus, browser, config, base_url, progress=progress, headed=headed, seed=seed)
+                scraper.run(topics, quota)
             except Stopped as error:
                 stopped = str(error)
                 corpus.add(event="stopped", reason=stopped)

@@ -246,7 +246,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.site.on("missing_tag") or tag not in self.site.tags:
             return self.send(pages.page(pages.MISSING))
         videos = [self.site.item(id, self.token) for id in self.site.tags[tag]]
-        self.send(pages.tag_page(tag, videos, self.site.layout, self.site.variant, self.site.page_size, self.extra()))
+        look = {"layout": self.site.layout, "variant": self.site.variant, "page_size": self.site.page_size}
+        self.send(pages.tag_page(tag, videos, **look, extra=self.extra()))
 
     def item_list(self, tag: str, cursor: int):
         if self.site.strikes("slow_list"):

@@ -130,7 +130,7 @@ def as_int(value) -> int | None:
     except (TypeError, ValueError, OverflowError):
         return None
 
-# %% ../../nbs/scraping/pages.ipynb #655fd184
+# %% ../../nbs/scraping/pages.ipynb #fa3689b6
 _NOTICES = {
     "missing_tag": ("Couldn’t find this hashtag", "Couldn't find this hashtag"),
     "removed": ("Video currently unavailable",),
@@ -142,7 +142,7 @@ _CAPTCHA = (
     "Select 2 objects that are the same shape",
 )
 
-
+# %% ../../nbs/scraping/pages.ipynb #655fd184
 def page_notice(
     tree: HtmlElement,  # the page
     url: str = "",  # the browser's address after redirects
@@ -310,7 +310,7 @@ def _count(item: Item, name: str) -> int | None:
     exact = getattr(item.statsV2, name)
     return getattr(item.stats, name) if exact is None else exact
 
-
+# %% ../../nbs/scraping/pages.ipynb #76a3a996
 def read_video(
     item: Item,
     source: str,  # `item_list`, `page` or `dom`
