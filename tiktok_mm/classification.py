@@ -81,7 +81,7 @@ def classify(
     progress: bool = False,  # show a progress bar
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:  # classes of the test videos; run id → their predicted classes
     "The predictions of every classifier and of the class that most training videos have (`majority`)."
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     runs = runs if runs is not None else classification_runs(default_runs(experiment.split.seed))
     train, test = (experiment.dataset.subset(ids).views_k for ids in (experiment.split.train, experiment.split.test))

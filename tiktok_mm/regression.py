@@ -399,7 +399,7 @@ def predict_all(
     progress: bool = False,  # show a progress bar
 ) -> dict[str, np.ndarray]:  # run id → (test videos,) predicted views in thousands
     "The predictions of the constants (`mean`, `median`), of gradient boosting (`boosting`) and of every run."
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     runs = runs if runs is not None else default_runs(experiment.split.seed)
     train, test = (experiment.dataset.subset(ids) for ids in (experiment.split.train, experiment.split.test))

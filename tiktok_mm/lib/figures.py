@@ -52,7 +52,7 @@ def plot_predictions(
     views_k: np.ndarray,  # (n,) true views in thousands
     predictions: dict[str, np.ndarray],  # title → (n,) predicted views in thousands
 ):  # a matplotlib figure
-    "Predicted against actual views on two logarithmic axes, with the identity line, and the residuals below."
+    "Predicted against actual views with the identity line, and the residuals below; from 0.01 K (ten views) upwards."
     import matplotlib.pyplot as plt
 
     columns = len(predictions)

@@ -46,7 +46,7 @@ CONSTANTS = ("mean", "median")
 
 @dataclass(frozen=True)
 class Report:
-    "Everything that the tables, sentences and figures are made of; the dictionaries' keys and tables' rows are run ids."
+    "All that tables, sentences and figures are made of; keys of dictionaries and rows of tables are run ids."
 
     name: str  # of the corpus folder
     counts: dict[str, int]  # number of videos for train, valid and test
@@ -254,7 +254,7 @@ def _by_run(report: Report, table: pd.DataFrame) -> dict:  # run id → label an
             rows[id][name] = None if np.isnan(number) else float(number)
     return rows
 
-# %% ../../nbs/lib/report.ipynb #84fcda83
+# %% ../../nbs/lib/report.ipynb #dcaae740
 TEX_SIGNS = {"⁶": "$^6$", "²": "$^2$", "−": "$-$", "–": "--", "…": r"\ldots{}"}
 
 
@@ -264,9 +264,8 @@ def _render_latex(report: Report) -> str:
 
 
 def _latex(table: pd.DataFrame) -> str:
-    "A table of texts for LaTeX, with its index name above the labels."
-    plain = table.rename_axis(None)
-    style = plain.style.format(_tex_signs, escape="latex")
+    "A table of texts for LaTeX."
+    style = table.style.format(_tex_signs, escape="latex")
     style = style.format_index(_tex_signs, axis=0, escape="latex").format_index(_tex_signs, axis=1, escape="latex")
     return style.to_latex(hrules=True, column_format="l" + "r" * table.shape[1], multicol_align="c")
 
