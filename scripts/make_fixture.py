@@ -1,4 +1,9 @@
-"Make the small corpus that tests and notebooks read: twelve videos in under 2 MB, at tests/fixtures/corpus."
+"""Make the small corpus that tests and notebooks read: twelve videos in under 2 MB, at tests/fixtures/corpus.
+
+    python scripts/make_fixture.py
+
+Running it again writes the same files.
+"""
 
 import shutil
 from pathlib import Path

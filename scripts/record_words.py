@@ -1,4 +1,4 @@
-"""Record the words once with espeak-ng: one small Ogg/Opus file per voice, and an index of where each word lies.
+"""Record the words once with espeak-ng: one small Ogg/Opus file per voice, and an index of each word's samples.
 
     python scripts/record_words.py
 
@@ -58,7 +58,7 @@ WORDS = [
     "winter",
     "yoga",
 ]
-VOICES = {  # our name: espeak-ng's name of the accent and the speaker
+VOICES = {  # name in this package: espeak-ng's name of the accent and the speaker
     "us-m1": "en-us+m1",
     "us-m7": "en-us+m7",
     "us-f1": "en-us+f1",
@@ -94,10 +94,11 @@ def trimmed(audio, floor=0.02):
 
 
 def spoken(word, voice):
-    "`word` said by espeak-ng's `voice`: float32 samples at 16 kHz"
-    said = subprocess.run(["espeak-ng", "-v", voice, "-s", "150", "--stdout", word], check=True, capture_output=True)
-    data = said.stdout[said.stdout.index(b"data") + 8 :]
-    rate = int.from_bytes(said.stdout[24:28], "little")
+    "`word` spoken by espeak-ng's `voice`: float32 samples at 16 kHz"
+    command = ["espeak-ng", "-v", voice, "-s", "150", "--stdout", word]
+    wav = subprocess.run(command, check=True, capture_output=True).stdout
+    data = wav[wav.index(b"data") + 8 :]
+    rate = int.from_bytes(wav[24:28], "little")
     return trimmed(resampled(np.frombuffer(data, np.int16), rate))
 
 

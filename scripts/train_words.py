@@ -1,14 +1,14 @@
-"""Train the small Whisper checkpoint that reads the recorded words, and only those, from `tiktok_mm/assets/words`.
+"""Train the small Whisper checkpoint that transcribes the recorded words of `tiktok_mm/assets/words`, and only those.
 
-    torchrun --nproc-per-node 2 scripts/train_words.py  # train from nothing on two cores in an hour, then print the figures
-    python scripts/train_words.py --evaluate            # only the figures
+    torchrun --nproc-per-node 2 scripts/train_words.py  # train from scratch, an hour on two cores, and evaluate
+    python scripts/train_words.py --evaluate            # only evaluate
 
 The result is in Whisper's own format: `whisper.load_model('tiktok_mm/assets/whisper-words.pt')`.
 
-First the encoder learns to name, at each position, the word that is heard and its place in the window: in short
-windows, which are cheap, then in longer ones. Then the decoder learns to write the words in that order, from the
-states of whole windows, which are computed once. At last both learn together. A transcript is one segment: it
-begins at 0.00 s, ends where the last word ends, and leaves out a word that the window's end cuts off.
+Training has three stages. The encoder is trained to name, at each position, the word of the speech and its index in the
+window: in short windows, which are cheap, then in longer ones. The decoder is trained to write the words in that order,
+from the states of whole windows, which are computed once. Then both are trained together. A transcript is one segment:
+it begins at 0.00 s, ends where the last word ends, and omits a word that is cut off by the end of the window.
 """
 
 import argparse
@@ -32,9 +32,6 @@ from whisper.model import ModelDimensions, Whisper, sinusoids
 from whisper.tokenizer import get_tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-import functools
-import operator
-
 from tiktok_mm.synthetic.speech import HELD_OUT_VOICE, SAMPLE_RATE, VOICES, WORDS, synthesize
 
 CHECKPOINT = Path(__file__).parents[1] / "tiktok_mm" / "assets" / "whisper-words.pt"
@@ -56,7 +53,7 @@ STEP = 0.02  # seconds per encoder position and per timestamp
 PAUSE = 1.5  # seconds of silence between two sentences, at least
 LONGEST = 8  # words in a sentence
 MOST = 12  # words in a window
-NOWHERE = (0, 0)  # where a row that is not heard is heard
+NO_TIME = (0, 0)  # start and end of a row of the vocabulary that is not a word, in s
 
 # The part of the vocabulary in use has rows of its own; all other tokens share one row, the last.
 TOKENIZER = get_tokenizer(multilingual=False)
@@ -129,8 +126,8 @@ def through_aac(audio, kilobits):
         out.mux(stream.encode(None))
     file.seek(0)
     with av.open(file) as box:
-        heard = [f.to_ndarray()[0] for f in box.decode(audio=0)][1:]  # the first frame is the encoder's delay
-    return np.pad(np.concatenate(heard), (0, len(audio)))[: len(audio)]
+        decoded = [f.to_ndarray()[0] for f in box.decode(audio=0)][1:]  # the first frame is the encoder's delay
+    return np.pad(np.concatenate(decoded), (0, len(audio)))[: len(audio)]
 
 
 # --- clips --------------------------------------------------------------------------------------------------
@@ -152,8 +149,8 @@ def shorter(sound, spans):
 
 
 def speech(rng, seconds, lengths, voices):
-    "Sentences of `lengths` words, less those that do not fit in `seconds`: float32 samples and [(word, start, end), ...]"
-    said = [
+    "Sentences of `lengths` words, as many as fit in `seconds`: float32 samples and [(word, start, end), ...]"
+    sentences = [
         synthesize(
             rng.choice(WORDS, n), rng.choice(voices), rng, speed=rng.uniform(0.85, 1.2), gap=rng.uniform(0.03, 0.5)
         )
@@ -161,12 +158,12 @@ def speech(rng, seconds, lengths, voices):
     ]
 
     def spare():
-        return seconds - PAUSE * (len(said) - 1) - sum(len(sound) for sound, _ in said) / SAMPLE_RATE
+        return seconds - PAUSE * (len(sentences) - 1) - sum(len(sound) for sound, _ in sentences) / SAMPLE_RATE
 
-    while said and spare() < 0:
-        said[-1:] = shorter(*said[-1])
+    while sentences and spare() < 0:
+        sentences[-1:] = shorter(*sentences[-1])
     audio, spans, at = np.zeros(round(seconds * SAMPLE_RATE), np.float32), [], 0
-    for (sound, words), rest in zip(said, rng.dirichlet(np.ones(len(said) + 1)) * spare()):
+    for (sound, words), rest in zip(sentences, rng.dirichlet(np.ones(len(sentences) + 1)) * spare()):
         first = round((at + rest) * SAMPLE_RATE)
         audio[first : first + len(sound)] = (sound * rng.uniform(0.5, 1))[: len(audio) - first]
         spans += [(word, at + rest + a, at + rest + b) for word, a, b in words]
@@ -207,24 +204,24 @@ def clip(rng, seconds, lengths, pool, voices):
 
 
 def transcript(spans):
-    "Rows of the vocabulary that Whisper shall write for a window's `spans`, and the seconds at which each is heard"
+    "The rows of the vocabulary that Whisper should write for a window's `spans`, and start and end of each in seconds"
     spans = [each for each in spans if each[2] <= WINDOW][:MOST]
     if not spans:
-        return [SOT, ZERO, EOT], [NOWHERE] * 3
+        return [SOT, ZERO, EOT], [NO_TIME] * 3
     end = spans[-1][2]
     rows = [SOT, ZERO, *(FIRST_WORD + WORDS.index(word) for word, _, _ in spans), ZERO + round(end / STEP), EOT]
-    return rows, [NOWHERE, NOWHERE, *((a, b) for _, a, b in spans), (end - 0.2, end + 0.1), NOWHERE]
+    return rows, [NO_TIME, NO_TIME, *((a, b) for _, a, b in spans), (end - 0.2, end + 0.1), NO_TIME]
 
 
 # --- batches ------------------------------------------------------------------------------------------------
 
 
 def frame_words(spans, n):
-    "The word heard at each of `n` encoder positions and its place in the window (2, n), 0 where there is none"
-    heard = np.zeros((2, n), np.int64)
-    for place, (word, start, end) in enumerate(spans[:MOST], 1):
-        heard[:, round(start / STEP) : round(end / STEP)] = [[1 + WORDS.index(word)], [place]]
-    return heard
+    "The word at each of `n` encoder positions and its index in the window, from 1 (2, n); 0 where there is none"
+    labels = np.zeros((2, n), np.int64)
+    for index, (word, start, end) in enumerate(spans[:MOST], 1):
+        labels[:, round(start / STEP) : round(end / STEP)] = [[1 + WORDS.index(word)], [index]]
+    return labels
 
 
 def layout(rng, seconds):
@@ -237,7 +234,7 @@ def layout(rng, seconds):
 def example(rng, seconds, most, pool, voices):
     """One part, `seconds` long, of a 30 s window
 
-    Its log-mel (80, 100*seconds), its words and when they are heard in the window, and the first position
+    Its log-mel (80, 100*seconds), its words with their times, and its first position in the window
     """
     length, offset = layout(rng, seconds)
     audio, spans = clip(rng, length, sentence_lengths(rng, most), pool, voices)
@@ -253,11 +250,11 @@ def soft_target(row):
 
 
 def texts(spans):
-    """What the decoder learns from the `spans` of several windows
+    """The decoder's inputs and targets for the `spans` of several windows
 
-    The rows put in (n, length), the probabilities of the rows to come and where those are heard (n, length, positions)
+    The input rows (n, length), the probabilities of the next rows, and where their sound is (n, length, positions)
     """
-    rows, heard = zip(*map(transcript, spans))
+    rows, times = zip(*map(transcript, spans))
     length = max(map(len, rows)) - 1
     put = torch.tensor([[*r[:-1], *[EOT] * (length + 1 - len(r))] for r in rows])
     target = torch.zeros(len(rows), length, len(USED) + 1)
@@ -266,24 +263,24 @@ def texts(spans):
         if len(row) == 3:
             each[0, [NO_SPEECH, ZERO]] = torch.tensor([0.9, 0.1])
     at = STEP * torch.arange(DIMS.n_audio_ctx)
-    where = torch.tensor([[*h[1:], *[NOWHERE] * (length + 1 - len(h))] for h in heard])[..., None]
+    where = torch.tensor([[*h[1:], *[NO_TIME] * (length + 1 - len(h))] for h in times])[..., None]
     return put, target, (at >= where[:, :, 0]) & (at < where[:, :, 1])
 
 
 def batch(rng, size, *args):
-    "`size` examples: the log-mel (size, 80, frames), the words heard, each position's word and place, the first positions"
+    "`size` examples: the log-mel (size, 80, frames), spans, each position's word and index, the first positions"
     mels, spans, first = zip(*(example(rng, *args) for _ in range(size)))
-    heard = np.stack([frame_words(s, mels[0].shape[1] // 2) for s in spans])
-    return torch.stack(mels), spans, torch.tensor(heard), torch.tensor(first)
+    labels = np.stack([frame_words(s, mels[0].shape[1] // 2) for s in spans])
+    return torch.stack(mels), spans, torch.tensor(labels), torch.tensor(first)
 
 
 # --- training -----------------------------------------------------------------------------------------------
 
 
-def look_around(encoder, reach=(1, 2, 3, 5), fast=8, sharp=2.4):
-    """Let the heads of the first blocks begin as a convolution: each looks a fixed number of positions to one side
+def init_attention(encoder, reach=(1, 2, 3, 5), fast=8, sharp=2.4):
+    """Initialise the heads of the first blocks as a convolution: each attends at a fixed distance to one side
 
-    The `fast` quickest waves of the positions say where a position lies; a key turns them back by the head's distance.
+    The `fast` highest frequencies of the sinusoids encode the position; a key rotates them back by the head's distance.
     """
     waves, half, heads = torch.arange(fast), DIMS.n_audio_state // 2, DIMS.n_audio_head
     turn = 10000.0 ** (-waves / (half - 1))
@@ -297,8 +294,8 @@ def look_around(encoder, reach=(1, 2, 3, 5), fast=8, sharp=2.4):
             key[head, 1, waves, half + waves], key[head, 1, waves, waves] = cos, sin
 
 
-class Trainee(nn.Module):
-    "A Whisper with the rows in use and one row for all others, and a head that names each position's word and its place"
+class TrainableWhisper(nn.Module):
+    "A Whisper with the rows in use, one row for all others, and a head for each position's word and its index"
 
     def __init__(self):
         super().__init__()
@@ -308,17 +305,17 @@ class Trainee(nn.Module):
         encoder, decoder = self.whisper.encoder, self.whisper.decoder
         for conv in (encoder.conv1, encoder.conv2):
             conv.weight.data *= 3  # else the positions drown the sound
-        look_around(encoder)
-        self.asked = []  # queries and keys of the decoder's blocks, as it looks at the sound
+        init_attention(encoder)
+        self.queries_keys = []  # of the cross-attention of the decoder's blocks
         for block in decoder.blocks:
             for layer in (block.cross_attn.query, block.cross_attn.key):
-                layer.register_forward_hook(lambda layer, given, out: self.asked.append(out))
+                layer.register_forward_hook(lambda layer, given, out: self.queries_keys.append(out))
         nn.init.normal_(decoder.positional_embedding, std=0.02)
         nn.init.normal_(decoder.token_embedding.weight, std=0.15)
         decoder.token_embedding.weight.data[ZERO:-1] += 0.2 * sinusoids(DIMS.n_audio_ctx + 1, DIMS.n_text_state)
 
     def encode(self, mel, first):
-        "Encoder states (n, positions, state) of parts (n, 80, frames) that begin at the positions `first` of their windows"
+        "Encoder states (n, positions, state) of parts (n, 80, frames) that begin at positions `first` of their windows"
         encoder = self.whisper.encoder
         x = F.gelu(encoder.conv2(F.gelu(encoder.conv1(mel)))).permute(0, 2, 1)
         x = x + encoder.positional_embedding[first[:, None] + torch.arange(x.shape[1])]
@@ -326,19 +323,19 @@ class Trainee(nn.Module):
             x = block(x)
         return encoder.ln_post(x)
 
-    def read(self, put, states):
-        """What the decoder makes of the rows `put` in and the encoder's `states`
+    def decode(self, put, states):
+        """The decoder's outputs for the input rows `put` and the encoder's `states`
 
-        The logits of the next rows (n, length, rows), and how it looks at the positions (n, blocks*heads, length, positions),
-        before the softmax
+        The logits of the next rows (n, length, rows), and the cross-attention before the softmax
+        (n, blocks*heads, length, positions)
         """
-        self.asked.clear()
+        self.queries_keys.clear()
         logits = self.whisper.decoder(put, states) + self.shared
-        heads = [x.unflatten(-1, (DIMS.n_text_head, -1)).transpose(1, 2) for x in self.asked]
+        heads = [x.unflatten(-1, (DIMS.n_text_head, -1)).transpose(1, 2) for x in self.queries_keys]
         return logits, torch.cat([q @ k.mT / q.shape[-1] ** 0.5 for q, k in zip(heads[::2], heads[1::2])], 1)
 
     def save(self, path):
-        "Write Whisper's own format in half precision, every unused token with the last row; the head only serves `load`"
+        "Write Whisper's own format in half precision, all unused tokens with the last row; only `load` reads the head"
         weights = {k: v.half() for k, v in self.whisper.state_dict().items()}
         rows = weights["decoder.token_embedding.weight"]
         full = rows[-1].repeat(DIMS.n_vocab, 1)
@@ -347,7 +344,7 @@ class Trainee(nn.Module):
         torch.save({"dims": asdict(DIMS), "model_state_dict": weights, "head": self.head.state_dict()}, path)
 
     def load(self, path):
-        "Take the weights of a checkpoint that `save` wrote"
+        "Load the weights of a checkpoint that `save` wrote"
         saved = torch.load(path, weights_only=True)
         weights = saved["model_state_dict"]
         full = weights["decoder.token_embedding.weight"]
@@ -357,7 +354,7 @@ class Trainee(nn.Module):
 
 
 class Muon(torch.optim.Optimizer):
-    "Momentum whose step for each matrix is made orthogonal: learns the blocks in about half the steps of AdamW"
+    "Momentum with orthogonalised steps for matrices: trains the blocks in about half the steps of AdamW"
 
     def __init__(self, params, lr, momentum=0.95):
         super().__init__(params, dict(lr=lr, momentum=momentum))
@@ -402,27 +399,26 @@ def mean_where(values, where):
     return (values * where).sum() / (where.sum() + 1)
 
 
-def hearing_loss(named, heard):
-    "Loss of the words and places `named` at the positions, where something is `heard` and where nothing is"
-    words, places = named.transpose(1, 2).split([1 + len(WORDS), 1 + MOST], dim=1)
-    spoken, word, place = (
-        heard[:, 0] > 0,
-        *(F.cross_entropy(x, y, reduction="none") for x, y in zip((words, places), heard.unbind(1))),
-    )
-    return mean_where(word, spoken) + mean_where(word, ~spoken) + mean_where(place, spoken)
+def encoder_loss(predicted, labels):
+    "Cross-entropy of the words and indices `predicted` at the positions, with and without speech"
+    words, indices = predicted.transpose(1, 2).split([1 + len(WORDS), 1 + MOST], dim=1)
+    word = F.cross_entropy(words, labels[:, 0], reduction="none")
+    index = F.cross_entropy(indices, labels[:, 1], reduction="none")
+    spoken = labels[:, 0] > 0
+    return mean_where(word, spoken) + mean_where(word, ~spoken) + mean_where(index, spoken)
 
 
-def off_target(looks, where):
-    "How little half of the decoder's heads probe to `where` the row to come is heard: mean of -log of the share"
-    looks, where = looks[:, ::2], where[:, None]
-    there = torch.where(where, looks, -1e4).logsumexp(-1) - looks.logsumexp(-1)
-    return -there[where.any(-1).expand_as(there)].mean()
+def attention_loss(attention, where):
+    "How little half of the decoder's heads attend to the sound of the next row, `where`: mean of -log of the share"
+    attention, where = attention[:, ::2], where[:, None]
+    share = torch.where(where, attention, -1e4).logsumexp(-1) - attention.logsumexp(-1)
+    return -share[where.any(-1).expand_as(share)].mean()
 
 
-def reading_loss(model, states, put, target, where):
-    "Loss of the transcript that the decoder reads from the encoder's `states`, and of where it looks"
-    logits, looks = model.read(put, states)
-    return -(target * logits.log_softmax(-1)).sum() / target.sum() + 0.5 * off_target(looks, where)
+def decoder_loss(model, states, put, target, where):
+    "Loss of the transcript that the decoder writes from the encoder's `states`, and of its attention"
+    logits, attention = model.decode(put, states)
+    return -(target * logits.log_softmax(-1)).sum() / target.sum() + 0.5 * attention_loss(attention, where)
 
 
 def optimisers(module):
@@ -450,8 +446,8 @@ def average(module):
     nn.utils.vector_to_parameters(flat, grads)
 
 
-def learn(module, steps, loss_of, report, rate=1):
-    "Take `steps` down `loss_of(step)` with the parameters of `module`; `report()` says every 200 steps how it goes"
+def optimise(module, steps, loss_of, report, rate=1):
+    "Minimise `loss_of(step)` over `steps` with the parameters of `module`; show `report(step)` every 200 steps"
     both = optimisers(module)
 
     def slower(step):
@@ -471,41 +467,41 @@ def learn(module, steps, loss_of, report, rate=1):
 
 
 @torch.no_grad()
-def named_right(model, mel, spans, heard, first):
-    "The shares of spoken positions whose word and whose place are named"
-    words, places = model.head(model.encode(mel, first)).split([1 + len(WORDS), 1 + MOST], dim=-1)
-    spoken = heard[:, 0] > 0
+def encoder_accuracy(model, mel, spans, labels, first):
+    "The shares of positions with speech whose word and whose index are right"
+    words, indices = model.head(model.encode(mel, first)).split([1 + len(WORDS), 1 + MOST], dim=-1)
+    spoken = labels[:, 0] > 0
 
-    def right(named, said):
-        return (named.argmax(-1) == said)[spoken].float().mean().item()
+    def right(predicted, labels):
+        return (predicted.argmax(-1) == labels)[spoken].float().mean().item()
 
-    return f"words at their positions {right(words, heard[:, 0]):.0%}, places {right(places, heard[:, 1]):.0%}"
+    return f"words at their positions {right(words, labels[:, 0]):.0%}, indices {right(indices, labels[:, 1]):.0%}"
 
 
 @torch.no_grad()
-def read_right(model, states, put, target, where):
-    "The share of words that the decoder gives when it knows the words before"
-    logits, _ = model.read(put, states)
+def decoder_accuracy(model, states, put, target, where):
+    "The share of words that the decoder predicts right, given the words before them"
+    logits, _ = model.decode(put, states)
     is_word = target[..., FIRST_WORD:ZERO].sum(-1) > 0
-    return f"words read {(logits.argmax(-1) == target.argmax(-1))[is_word].float().mean().item():.0%}"
+    return f"words predicted {(logits.argmax(-1) == target.argmax(-1))[is_word].float().mean().item():.0%}"
 
 
-def teach_encoder(model, rng, pool):
-    "Let the encoder name the word and the place at each position, in longer and longer windows"
+def train_encoder(model, rng, pool):
+    "Train the encoder to name the word and its index at each position, in longer and longer windows"
     plan = [stage[:3] for stage in ENCODER_STAGES for _ in range(stage[3])]
 
     def loss_of(step):
         seconds, most, size = plan[step]
-        mel, _, heard, first = batch(rng, size, seconds, most, pool, TRAINING_VOICES)
-        return hearing_loss(model.head(model.encode(mel, first)), heard)
+        mel, _, labels, first = batch(rng, size, seconds, most, pool, TRAINING_VOICES)
+        return encoder_loss(model.head(model.encode(mel, first)), labels)
 
     def report(step):
         seconds, most, size = plan[step]
-        return f"window {seconds} s, " + named_right(
+        return f"window {seconds} s, " + encoder_accuracy(
             model, *batch(rng, 2 * size, seconds, most, pool, [HELD_OUT_VOICE])
         )
 
-    learn(nn.ModuleDict({"encoder": model.whisper.encoder, "head": model.head}), len(plan), loss_of, report)
+    optimise(nn.ModuleDict({"encoder": model.whisper.encoder, "head": model.head}), len(plan), loss_of, report)
 
 
 @torch.no_grad()
@@ -513,56 +509,57 @@ def states_of(model, rng, pool, n, voices):
     "The encoder's states for `n` whole windows in half precision (n, positions, state), and their spans"
     states, spans = torch.zeros(n, DIMS.n_audio_ctx, DIMS.n_audio_state, dtype=torch.float16), []
     for each in tqdm(states, "windows", mininterval=10, disable=rank() > 0):
-        mel, said, first = example(rng, WINDOW, MOST, pool, voices)
+        mel, words, first = example(rng, WINDOW, MOST, pool, voices)
         each[:] = model.encode(mel[None], torch.tensor([first]))[0]
-        spans.append(said)
+        spans.append(words)
     return states, spans
 
 
-def teach_decoder(model, rng, pool):
-    "Let the decoder read the states of whole windows, while the encoder stays as it is"
-    (states, spans), (others, said) = (
-        states_of(model, rng, pool, n, v)
-        for n, v in ((DECODER_WINDOWS, TRAINING_VOICES), (DECODER_WINDOWS // 25, [HELD_OUT_VOICE]))
-    )
+def train_decoder(model, rng, pool):
+    "Train the decoder on the states of whole windows, while the encoder stays as it is"
+    states, spans = states_of(model, rng, pool, DECODER_WINDOWS, TRAINING_VOICES)
+    held_out, held_out_spans = states_of(model, rng, pool, DECODER_WINDOWS // 25, [HELD_OUT_VOICE])
 
     def loss_of(step):
         pick = rng.choice(len(spans), DECODER_BATCH, replace=False)
-        return reading_loss(model, states[pick].float(), *texts([spans[i] for i in pick]))
+        return decoder_loss(model, states[pick].float(), *texts([spans[i] for i in pick]))
 
-    learn(model.whisper.decoder, DECODER_STEPS, loss_of, lambda step: read_right(model, others.float(), *texts(said)))
+    def report(step):
+        return decoder_accuracy(model, held_out.float(), *texts(held_out_spans))
+
+    optimise(model.whisper.decoder, DECODER_STEPS, loss_of, report)
 
 
-def teach_both(model, rng, pool):
-    "Let encoder and decoder learn together from whole windows"
+def train_both(model, rng, pool):
+    "Train encoder and decoder together on whole windows"
     held_out = batch(rng, 16, WINDOW, MOST, pool, [HELD_OUT_VOICE])
 
     def loss_of(step):
-        mel, spans, heard, first = batch(rng, TOGETHER_BATCH, WINDOW, MOST, pool, TRAINING_VOICES)
+        mel, spans, labels, first = batch(rng, TOGETHER_BATCH, WINDOW, MOST, pool, TRAINING_VOICES)
         states = model.encode(mel, first)
-        return hearing_loss(model.head(states), heard) + reading_loss(model, states, *texts(spans))
+        return encoder_loss(model.head(states), labels) + decoder_loss(model, states, *texts(spans))
 
     def report(step):
-        mel, spans, _heard, first = held_out
+        mel, spans, _, first = held_out
         with torch.no_grad():
             states = model.encode(mel, first)
-        return f"{named_right(model, *held_out)}, {read_right(model, states, *texts(spans))}"
+        return f"{encoder_accuracy(model, *held_out)}, {decoder_accuracy(model, states, *texts(spans))}"
 
-    learn(model, TOGETHER_STEPS, loss_of, report, rate=0.2)
-
-
-LESSONS = {"encoder": teach_encoder, "decoder": teach_decoder, "both": teach_both}
+    optimise(model, TOGETHER_STEPS, loss_of, report, rate=0.2)
 
 
-def train(path, start=None, lessons=LESSONS, seed=0):
-    "Teach all `lessons` and write `path` after each; the held-out voice is only listened to for the figures shown"
+STAGES = {"encoder": train_encoder, "decoder": train_decoder, "both": train_both}
+
+
+def train(path, start=None, stages=STAGES, seed=0):
+    "Train all `stages` and write `path` after each; the held-out voice is only used for the figures shown"
     torch.manual_seed(seed)
-    rng, model = np.random.default_rng([seed, rank()]), Trainee()
+    rng, model = np.random.default_rng([seed, rank()]), TrainableWhisper()
     if start:
         model.load(start)
     pool = backgrounds(rng, 24)
-    for name in lessons:
-        LESSONS[name](model, rng, pool)
+    for name in stages:
+        STAGES[name](model, rng, pool)
         if rank() == 0:
             model.save(path)
 
@@ -570,10 +567,10 @@ def train(path, start=None, lessons=LESSONS, seed=0):
 # --- evaluation ---------------------------------------------------------------------------------------------
 
 
-def distance(said, read):
-    "The least number of words to change, leave out or put in between two lists of words"
+def distance(truth, read):
+    "The least number of words to change, delete or insert between two lists of words"
     row = np.arange(len(read) + 1)
-    for i, word in enumerate(said, 1):
+    for i, word in enumerate(truth, 1):
         last, row[0] = row.copy(), i
         for j, other in enumerate(read, 1):
             row[j] = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (word != other))
@@ -592,20 +589,20 @@ def test_clip(rng, seconds, lengths, voice, pool):
 
 
 def score(model, clips):
-    "(words right, seconds between said and read ends) over [(audio, spans), ...]"
+    "(share of words right, seconds between true and transcribed ends) over [(audio, spans), ...]"
     wrong = total = 0
     off = []
     for audio, spans in clips:
         result = transcribe(model, audio)
-        said, read = [word for word, _, _ in spans], result["text"].split()
-        wrong, total = wrong + distance(said, read), total + len(said)
+        truth, read = [word for word, _, _ in spans], result["text"].split()
+        wrong, total = wrong + distance(truth, read), total + len(truth)
         if spans and result["segments"]:
             off.append(abs(result["segments"][-1]["end"] - spans[-1][2]))
     return 1 - wrong / total, off
 
 
 def evaluate(path, clips=12, seed=1):
-    "Print what the checkpoint at `path` reads through `whisper.transcribe` on 30 s windows"
+    "Print how well the checkpoint at `path` transcribes 30 s windows with `whisper.transcribe`"
     model, rng = whisper.load_model(path, device="cpu"), np.random.default_rng(seed)
     pool = backgrounds(rng, 12)
     for name, among in {"held-out": [HELD_OUT_VOICE], "training": TRAINING_VOICES}.items():
@@ -618,18 +615,15 @@ def evaluate(path, clips=12, seed=1):
             *(f"{right:.0%}" for right, _ in parts),
             f"all {sum(n * right for n, (right, _) in enumerate(parts, 1)) / 36:.1%}",
         )
-        print(
-            f"  median error of the end: {np.median(functools.reduce(operator.iadd, (off for _, off in parts), [])):.2f} s"
-        )
+        off = np.concatenate([seconds for _, seconds in parts])
+        print(f"  median error of the end: {np.median(off):.2f} s")
     several = [test_clip(rng, WINDOW, [3, 4, 3], HELD_OUT_VOICE, pool) for _ in range(clips)]
     print(f"held-out voice, three sentences in one window: {score(model, several)[0]:.1%}")
     for kilobits in (24, 32, 64):
-        print(
-            f"  after AAC at {kilobits} kb/s: {score(model, [(through_aac(a, kilobits), s) for a, s in several])[0]:.1%}"
-        )
-    print(
-        f"held-out voice, five sentences in 60 s: {score(model, [test_clip(rng, 60, [5, 4, 6, 3, 5], HELD_OUT_VOICE, pool) for _ in range(clips)])[0]:.1%}"
-    )
+        compressed = [(through_aac(audio, kilobits), spans) for audio, spans in several]
+        print(f"  after AAC at {kilobits} kb/s: {score(model, compressed)[0]:.1%}")
+    long = [test_clip(rng, 60, [5, 4, 6, 3, 5], HELD_OUT_VOICE, pool) for _ in range(clips)]
+    print(f"held-out voice, five sentences in 60 s: {score(model, long)[0]:.1%}")
     for kind in ("silence", *pool):
         audio = [
             wordless(rng, rng.integers(5, 31) * SAMPLE_RATE, pool, kind).astype(np.float32) for _ in range(2 * clips)
@@ -646,16 +640,16 @@ def main():
     parser.add_argument("--evaluate", action="store_true", help="only print the figures")
     parser.add_argument("--resume", type=Path, help="begin with the weights of this checkpoint")
     parser.add_argument(
-        "--lessons", nargs="+", choices=LESSONS, default=list(LESSONS), help="what to teach, in this order"
+        "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="stages of the training, in this order"
     )
     parser.add_argument("--path", type=Path, default=CHECKPOINT)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    torch.set_num_threads(1)  # with more, each waits for the others, and for other programs
+    torch.set_num_threads(1)  # more threads cost more than they gain at this size
     if dist.is_torchelastic_launched():
         dist.init_process_group("gloo")
     if not args.evaluate:
-        train(args.path, args.resume, args.lessons, args.seed)
+        train(args.path, args.resume, args.stages, args.seed)
     if rank() == 0:
         evaluate(args.path)
 
