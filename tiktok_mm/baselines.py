@@ -21,31 +21,31 @@ from .lib.core import UserError
 def constant_baselines(
     views_k: np.ndarray,  # views of the training videos, in thousands
 ) -> dict[str, float]:  # in thousands
-    "The two best predictions of somebody who has seen no video."
+    "The two best predictions without any features."
     return {"constant: mean": float(np.mean(views_k)), "constant: median": float(np.median(views_k))}
 
 # %% ../nbs/05_baselines.ipynb #5ed0fb36
 def pooled_features(
     videos: Dataset,  # with states, audio and words
 ) -> np.ndarray:  # (N, C + 9 + 2·W), NaN where a modality is missing
-    "One row a video: the encoder's states and the colours averaged over frames and places, Whisper's layers averaged, the words averaged."
+    "One row a video: the encoder's states and the colours, Whisper's layers, and the words, each averaged."
+    visual = np.stack([_mean(states, (0, 2, 3)) for states in videos.states])
+    audio = np.where(videos.speech[:, None], videos.audio.mean(1), np.nan)
+    words = np.stack([_mean(vectors, 0) for vectors in videos.words])
+    return np.hstack([visual, audio, words])
 
-    def mean(values, axes):
-        return values.astype(np.float32).mean(axes) if len(values) else np.full(values.shape[1], np.nan, np.float32)
 
-    seen, word_mask = (
-        np.stack([mean(states, (0, 2, 3)) for states in videos.states]),
-        np.stack([mean(words, 0) for words in videos.words]),
-    )
-    return np.hstack([seen, np.where(videos.speech[:, None], videos.audio.mean(1), np.nan), word_mask])
+def _mean(values: np.ndarray, axes) -> np.ndarray:
+    "The mean of `values` (n, C, …) over the axes; NaN (C,) where n is 0."
+    return values.astype(np.float32).mean(axes) if len(values) else np.full(values.shape[1], np.nan, np.float32)
 
 # %% ../nbs/05_baselines.ipynb #9cb3797d
 def fit_boosting(
     train: Dataset,  # with states, audio and words
     target: np.ndarray,  # (N,) what to predict
     seed: int = 42,
-):  # scikit-learn's regressor of the target on `pooled_features` rows
-    "Gradient boosting on mean-pooled_features embeddings."
+):  # scikit-learn's regressor of the target on rows of `pooled_features`
+    "Gradient boosting on pooled features."
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     model = HistGradientBoostingRegressor(max_iter=100, learning_rate=0.05, min_samples_leaf=10, random_state=seed)
@@ -63,9 +63,8 @@ class CNN3D(nn.Module):
         layers: int = 1,  # convolutions; the paper's classifier has 2
     ):
         super().__init__()
-        self.convolutions = nn.ModuleList(
-            nn.Conv3d(*channels, 3, padding=1) for channels in [(3, 16), (16, 16)][:layers]
-        )
+        channels = [(3, 16), (16, 16)][:layers]
+        self.convolutions = nn.ModuleList(nn.Conv3d(*sizes, 3, padding=1) for sizes in channels)
         self.head = nn.Linear(16, outputs)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -82,11 +81,11 @@ class CNN3D(nn.Module):
 # %% ../nbs/05_baselines.ipynb #e49f879d
 def even_frames(
     clips: Tensor,  # (B, 3, F, H, W)
-    frames: Tensor,  # (B, F) bool
-    depth: int,  # how many frames to take
+    frame_mask: Tensor,  # (B, F) bool
+    depth: int,  # number of frames to take
 ) -> Tensor:  # (B, 3, depth, H, W)
     "Real frames at even distances, the same number for each video; zeros for a video that has none."
-    count = frames.sum(1, keepdim=True)
+    count = frame_mask.sum(1, keepdim=True)
     index = (torch.arange(depth, device=clips.device) * count / depth).long().clamp(max=clips.shape[2] - 1)
     taken = clips.gather(2, index[:, None, :, None, None].expand(-1, 3, -1, *clips.shape[3:]))
     return taken * (count > 0)[:, :, None, None, None]
@@ -101,21 +100,22 @@ class SwinConfig:
     depths: tuple[int, ...] = (2, 2)
     heads: tuple[int, ...] = (2, 4)
     window: tuple[int, int, int] = (2, 4, 4)
-    n_frames: int = 6  # each clip is brought to this many
+    n_frames: int = 6  # each clip is resampled to this many
     weights: str | None = None  # None: from scratch; "kinetics": torchvision downloads them; else a file of them
     positive: bool = False  # a ReLU behind the head, as in the paper's row with the raw target
 
     @classmethod
     def paper(cls, **changes) -> "SwinConfig":
-        "The paper's: torchvision's `swin3d_t`, whose patches of 2×4×4 and windows of 8×7×7 its weights ask for."
-        return cls(
-            **{
-                **dict(
-                    patch=(2, 4, 4), width=96, depths=(2, 2, 6, 2), heads=(3, 6, 12, 24), window=(8, 7, 7), n_frames=16
-                ),
-                **changes,
-            }
+        "The paper's: torchvision's `swin3d_t`, with the patches of 2×4×4 and windows of 8×7×7 that its weights need."
+        published = dict(
+            patch=(2, 4, 4),
+            width=96,
+            depths=(2, 2, 6, 2),
+            heads=(3, 6, 12, 24),
+            window=(8, 7, 7),
+            n_frames=16,
         )
+        return cls(**{**published, **changes})
 
 # %% ../nbs/05_baselines.ipynb #ec1d20d6
 class Swin(nn.Module):
@@ -129,11 +129,11 @@ class Swin(nn.Module):
 
         self.config = config
         self.net = SwinTransformer3d(
-            [*config.patch],
-            config.width,
-            [*config.depths],
-            [*config.heads],
-            [*config.window],
+            patch_size=[*config.patch],
+            embed_dim=config.width,
+            depths=[*config.depths],
+            num_heads=[*config.heads],
+            window_size=[*config.window],
             dropout=0.1,
             num_classes=400,
         )
@@ -144,9 +144,8 @@ class Swin(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         "(B, outputs); pixels are normalised as torchvision's weights expect it."
         clips = even_frames(batch.clips, batch.frame_mask, self.config.n_frames).float() / 255
-        mean, std = (
-            clips.new_tensor(value).view(1, 3, 1, 1, 1) for value in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-        )
+        mean = clips.new_tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1, 1)
+        std = clips.new_tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1, 1)
         out = self.net((clips - mean) / std)
         return out.relu() if self.config.positive else out
 
@@ -154,19 +153,18 @@ class Swin(nn.Module):
 def kinetics_weights(
     source: str,  # "kinetics" (torchvision downloads them) or a file, .pth or .safetensors
 ) -> dict[str, Tensor]:
-    "Weights of `swin3d_t` trained on Kinetics-400; a file is read without running anything in it."
+    "Weights of `swin3d_t` trained on Kinetics-400; a file is read without executing code in it."
     from safetensors.torch import load_file
     from torchvision.models.video import Swin3D_T_Weights
 
     try:
         if source == "kinetics":
             return Swin3D_T_Weights.KINETICS400_V1.get_state_dict(progress=True)
-        return (
-            load_file(source)
-            if source.endswith(".safetensors")
-            else torch.load(source, map_location="cpu", weights_only=True)
-        )
+        if source.endswith(".safetensors"):
+            return load_file(source)
+        return torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(
-            f"no Kinetics weights from {source!r} ({type(error).__name__}): leave them out to train from scratch, or name a file of them"
+            f"no Kinetics weights from {source!r} ({type(error).__name__}): "
+            "leave them out to train from scratch, or name a file of them"
         ) from None
