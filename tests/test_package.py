@@ -20,6 +20,7 @@ NOT_IMPORTED = {
     "execnb": "nbdev 2 needs it below 0.2",
     "fastcore": "nbdev 2 needs it below 2",
     "ghapi": "nbdev 2 needs it below 2",
+    "pytest-xdist": "`pytest -n` runs tests side by side",
     "ruff": "used as a command by `make lint`",
     "mypy": "used as a command by `make lint`",
     "smalldocs": "used as a command by `make docs`",

@@ -34,7 +34,13 @@ return {
     status: performance.getEntriesByType('navigation')[0].responseStatus,
 };
 """
-WIDER = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+WIDER = """
+const root = document.documentElement, scrolls = element => /auto|scroll/.test(getComputedStyle(element).overflowX);
+const boxed = element => element && element.tagName != 'MAIN' && (scrolls(element) || boxed(element.parentElement));
+const wide = [...document.querySelectorAll('main *')].filter(
+    element => element.getBoundingClientRect().right > root.clientWidth + 1 && !boxed(element));
+return [root.scrollWidth - root.clientWidth, wide.map(element => element.outerHTML.slice(0, 200))];
+"""
 
 
 @dataclass
@@ -48,6 +54,7 @@ class Visit:
     blank: list[str]  # images without pixels
     errors: list[str]  # of the console
     overflow: int  # pixels that the document is wider than the screen of a phone
+    cut: list[str]  # elements that a phone cuts off and that do not scroll by themselves
 
 
 @pytest.fixture(scope="session")
@@ -116,9 +123,9 @@ def visits(driver, url) -> dict[str, Visit]:
         driver.get(f"{url}{page}.html")
         found = driver.execute_script(READ_PAGE)
         set_screen(driver, PHONE)
-        overflow = driver.execute_script(WIDER)
+        overflow, cut = driver.execute_script(WIDER)
         errors = [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
-        seen[page] = Visit(**found, errors=errors, overflow=overflow)
+        seen[page] = Visit(**found, errors=errors, overflow=overflow, cut=cut)
     return seen
 
 
@@ -149,6 +156,7 @@ def test_page(page, visits):
     assert not re.findall(r"^\s*#\|.*", visit.text, re.MULTILINE)
     assert not [line for line in hidden_lines(NOTEBOOKS[page]) if line in visit.text]
     assert visit.overflow <= 0
+    assert not visit.cut
 
 
 def test_links(visits, url, site):
