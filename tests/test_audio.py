@@ -1,20 +1,29 @@
-"Sound is what ffmpeg gives; every odd sound track and every size of Whisper goes through."
+"Sound is exactly that of the ffmpeg command; every kind of sound track and every size of Whisper works."
 
+import os
+import signal
 import subprocess
+import sys
+import time
+import wave
 from dataclasses import asdict
+from pathlib import Path
 
 import av
+import ffmpeg
 import numpy as np
+import psutil
 import pytest
 import torch
 
 from tiktok_mm.audio import (
-    SAMPLE_RATE,
     AudioConfig,
     CachingEncoder,
+    Segment,
     embed,
     extract_audio,
     extract_wav,
+    has_sound,
     load_transcript,
     load_whisper,
     read_wav,
@@ -22,6 +31,7 @@ from tiktok_mm.audio import (
     transcribe,
 )
 from tiktok_mm.lib.core import UserError
+from tiktok_mm.lib.media import SAMPLE_RATE, ffmpeg_exe, run_ffmpeg
 from tiktok_mm.lib.store import Corpus, load_features
 from tiktok_mm.synthetic.speech import WORDS, synthesize
 from videos import make_video
@@ -39,54 +49,147 @@ def write_sound(path, sound: np.ndarray, rate: int = SAMPLE_RATE, layout: str = 
     return path
 
 
-def assert_ffmpegs(path, tmp_path, ffmpeg):
-    "The samples are those of the ffmpeg command, give or take one step; its releases differ in the last millisecond, where the encoder's padding is cut off."
-    extract_wav(path, tmp_path / "ours.wav")
-    subprocess.run(
-        [
-            ffmpeg,
-            "-v",
-            "error",
-            "-y",
-            "-i",
-            path,
-            "-vn",
-            "-ac",
-            "1",
-            "-ar",
-            "16000",
-            "-c:a",
-            "pcm_s16le",
-            tmp_path / "theirs.wav",
-        ],
-        check=True,
-    )
-    ours, theirs = (np.round(read_wav(tmp_path / name) * 32768).astype(int) for name in ("ours.wav", "theirs.wav"))
-    assert abs(len(ours) - len(theirs)) <= 16 < len(ours)
-    end = min(len(ours), len(theirs)) - 32
-    assert np.abs(ours[:end] - theirs[:end]).max() <= 1
+def samples_of(path) -> tuple[tuple, bytes]:
+    "The format and the samples of a wav file."
+    with wave.open(str(path), "rb") as file:
+        return file.getparams()[:4], file.readframes(file.getnframes())
 
 
-def test_ffmpegs_samples_on_the_fixture(fixture_corpus, tmp_path, ffmpeg):
-    paths = [
-        path for path in sorted((fixture_corpus / "videos").glob("*.mp4")) if extract_wav(path, tmp_path / "x.wav")
-    ]
+def assert_same_samples(path, tmp_path):
+    "`extract_wav` writes exactly the samples of a plain ffmpeg command."
+    assert extract_wav(path, tmp_path / "ours.wav")
+    command = [ffmpeg_exe(), "-v", "error", "-y", "-i", path, "-vn", "-ac", "1", "-ar", "16000", "-c:a", "pcm_s16le"]
+    subprocess.run([*command, tmp_path / "plain.wav"], check=True)
+    form, samples = samples_of(tmp_path / "ours.wav")
+    assert len(samples) > 32
+    assert form == (1, 2, SAMPLE_RATE, len(samples) // 2)
+    assert (form, samples) == samples_of(tmp_path / "plain.wav")
+
+
+def test_samples_of_the_fixture(fixture_corpus, tmp_path):
+    paths = [path for path in sorted((fixture_corpus / "videos").glob("*.mp4")) if has_sound(path)]
     assert len(paths) == 11
     for path in paths:
-        assert_ffmpegs(path, tmp_path, ffmpeg)
+        assert_same_samples(path, tmp_path)
 
 
-def test_ffmpegs_samples_on_real_clips(real_data, tmp_path, ffmpeg):
+def test_samples_of_real_clips(real_data, tmp_path):
     for path in sorted((real_data / "clips").glob("*.mp4")):
         if path.name != "h265_128.mp4":
-            assert_ffmpegs(path, tmp_path, ffmpeg)
+            assert_same_samples(path, tmp_path)
 
 
 @pytest.mark.parametrize("rate, layout", [(44100, "stereo"), (48000, "mono"), (8000, "mono"), (48000, "5.1")])
-def test_ffmpegs_samples_at_other_rates(tmp_path, ffmpeg, rate, layout):
+def test_samples_at_other_rates(tmp_path, rate, layout):
     channels = {"mono": 1, "stereo": 2, "5.1": 6}[layout]
     sound = np.random.default_rng(0).normal(0, 0.1, (channels, 2 * rate))
-    assert_ffmpegs(write_sound(tmp_path / "x.mp4", sound, rate, layout), tmp_path, ffmpeg)
+    assert_same_samples(write_sound(tmp_path / "x.mp4", sound, rate, layout), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a'b.mp4", "a:b.mp4", "-a.mp4", "é %d 你.mp4"])
+def test_samples_of_a_file_with_an_odd_name(tmp_path, monkeypatch, name):
+    write_sound(tmp_path / "x.mp4", np.random.default_rng(0).normal(0, 0.1, (1, 8000))).rename(tmp_path / name)
+    (tmp_path / "same.mp4").write_bytes((tmp_path / name).read_bytes())
+    assert_same_samples(tmp_path / "same.mp4", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert extract_wav(Path(name), "odd.wav")
+    assert samples_of("odd.wav") == samples_of("plain.wav")
+
+
+@pytest.fixture
+def downloaded(fixture_corpus, tmp_path) -> bytes:
+    "A video with its index at the front, as in downloads."
+    source = min((fixture_corpus / "videos").glob("*.mp4"))
+    command = [ffmpeg_exe(), "-v", "error", "-i", source, "-c", "copy", "-movflags", "+faststart", tmp_path / "w.mp4"]
+    subprocess.run(command, check=True)
+    return (tmp_path / "w.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_truncated_sound_track_gives_its_beginning(tmp_path, downloaded, share):
+    for name, content in ("all", downloaded), ("part", downloaded[: int(share * len(downloaded))]):
+        (tmp_path / f"{name}.mp4").write_bytes(content)
+        assert extract_wav(tmp_path / f"{name}.mp4", tmp_path / f"{name}.wav")
+    complete, part = samples_of(tmp_path / "all.wav")[1], samples_of(tmp_path / "part.wav")[1]
+    assert share - 0.2 < len(part) / len(complete) < share + 0.1
+    assert complete.startswith(part[:-4096])
+
+
+def test_a_damaged_sound_track_gives_what_can_be_decoded(tmp_path, downloaded):
+    damaged, start = bytearray(downloaded), len(downloaded) // 2
+    damaged[start : start + 20_000] = np.random.default_rng(0).bytes(20_000)
+    (tmp_path / "x.mp4").write_bytes(damaged)
+    assert_same_samples(tmp_path / "x.mp4", tmp_path)
+
+
+def test_a_sound_track_that_cannot_be_decoded_is_empty(tmp_path, downloaded):
+    start = downloaded.index(b"mdat") + 4
+    (tmp_path / "x.mp4").write_bytes(downloaded[:start] + bytes(len(downloaded) - start))
+    assert extract_wav(tmp_path / "x.mp4", tmp_path / "x.wav")
+    assert len(read_wav(tmp_path / "x.wav")) == 0
+
+
+@pytest.mark.parametrize("content", [None, b"", b"<html>403 Forbidden</html>", bytes(4000)])
+def test_not_a_file_with_sound(tmp_path, content):
+    if content is not None:
+        (tmp_path / "x.mp4").write_bytes(content)
+    with pytest.raises(UserError, match=r"^x\.mp4 is not a video that can be read \(.*\)$"):
+        extract_wav(tmp_path / "x.mp4", tmp_path / "x.wav")
+    assert not list(tmp_path.glob("*.wav*"))
+
+
+def test_no_ffmpeg(tmp_path, fixture_corpus, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(UserError, match="no ffmpeg command found: install ffmpeg"):
+        extract_wav(min((fixture_corpus / "videos").glob("*.mp4")), tmp_path / "x.wav")
+
+
+def test_the_ffmpeg_of_the_system_comes_first(tmp_path, monkeypatch):
+    (tmp_path / "ffmpeg").write_text("#!/bin/sh\n")
+    (tmp_path / "ffmpeg").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert ffmpeg_exe() == str(tmp_path / "ffmpeg")
+
+
+@pytest.fixture
+def endless_ffmpeg(tmp_path, monkeypatch) -> Path:
+    "The real ffmpeg, but with an endless tone as its input in real time; its process id is written to this file."
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "ffmpeg"
+    endless = f"{ffmpeg_exe()} -nostdin -re -f lavfi -i sine=frequency=440 -f s16le pipe:"
+    script.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/part\nmv {tmp_path}/part {tmp_path}/pid\nexec {endless}\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    return tmp_path / "pid"
+
+
+def assert_ends(pid: int) -> None:
+    "A process is gone within ten seconds."
+    deadline = time.time() + 10
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.time() < deadline, "ffmpeg outlived its time limit or its parent"
+        time.sleep(0.05)
+
+
+def test_time_limit_kills_ffmpeg(endless_ffmpeg):
+    with pytest.raises(UserError, match=r"^ffmpeg took more than 1 s$"):
+        run_ffmpeg(ffmpeg.input("x.mp4").output("pipe:", format="s16le"), seconds=1)
+    assert_ends(int(endless_ffmpeg.read_text()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_ffmpeg_outlives_its_parent(tmp_path, fixture_corpus, endless_ffmpeg, number):
+    video = min((fixture_corpus / "videos").glob("*.mp4"))
+    code = f"from tiktok_mm.audio import extract_wav; extract_wav({str(video)!r}, {str(tmp_path / 'x.wav')!r})"
+    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    while not endless_ffmpeg.exists():
+        assert parent.poll() is None
+        time.sleep(0.01)
+    parent.send_signal(number)
+    assert parent.wait(10)
+    assert_ends(int(endless_ffmpeg.read_text()))
+    assert not (tmp_path / "x.wav").exists()
 
 
 def test_no_sound_track(tmp_path):
@@ -115,16 +218,16 @@ def test_noise_is_mostly_empty():
 
 
 def test_ten_minutes(tmp_path):
-    "Words said in the first, the fifth and the tenth minute are found there; every window is encoded once."
+    "Words spoken in the first, the fifth and the tenth minute are found there; every window is encoded once."
     rng, sound = np.random.default_rng(0), np.zeros(600 * SAMPLE_RATE, np.float32)
     sound += rng.normal(0, 0.001, len(sound)).astype(np.float32)
     for start in (10, 290, 575):
         speech, _ = synthesize(list(WORDS[:4]), "us-f1", rng)
         sound[start * SAMPLE_RATE : start * SAMPLE_RATE + len(speech)] += speech
     extract_audio(Corpus(tmp_path, None), "long", write_sound(tmp_path / "long.mp4", sound[None]))
-    note = load_transcript(Corpus(tmp_path, None), "long")
-    assert note["seconds"] == pytest.approx(600, abs=0.2)
-    assert {round(segment["end"] / 60) for segment in note["segments"]} == {0, 5, 10}
+    stored = load_transcript(Corpus(tmp_path, None), "long")
+    assert stored["seconds"] == pytest.approx(600, abs=0.2)
+    assert {round(segment["end"] / 60) for segment in stored["segments"]} == {0, 5, 10}
     assert 600 / 30 <= len(load_whisper().encoder.cache) <= 24
 
 
@@ -158,8 +261,6 @@ def test_base_sized_checkpoint_gives_the_papers_shapes(base_checkpoint):
         plain = model.encoder.encoder.ln_post(states[:, -1])
     assert states.shape == (1, 7, 1500, 512)
     assert torch.allclose(plain, output, atol=1e-5)
-    from tiktok_mm.audio import Segment
-
     sound = np.random.default_rng(0).normal(0, 0.1, 5 * SAMPLE_RATE).astype(np.float32)
     states = segment_states(model, sound, [Segment(1.0, 2.5, "word", 0.0)])
     assert states[0].shape == (1, 7, 75, 512)

@@ -133,7 +133,8 @@ class ExtractionSummary:
 
     def __str__(self):
         lines = [f"{self.videos} videos: {self.extracted} extracted, {self.cached} cached, {self.failed} failed"]
-        lines += [f"  {f['id']}: {f['stage']}: {f['reason']}" for f in self.failures[:10]]
+        failures = sorted(self.failures, key=lambda failure: failure["id"])  # they end in any order
+        lines += [f"  {f['id']}: {f['stage']}: {f['reason']}" for f in failures[:10]]
         if len(self.failures) > 10:
             lines.append("  … see failures.jsonl")
         return "\n".join(lines)
