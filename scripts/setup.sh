@@ -45,7 +45,9 @@ if [ ! -x .venv/bin/pip ]; then
     "$python" -m venv .venv
 fi
 
-wanted=$(cat settings.ini setup.py constraints.txt scripts/fix_torchvision.py | sha256sum | cut -d' ' -f1)
+checksum() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi; }
+
+wanted=$(cat settings.ini setup.py constraints.txt scripts/fix_torchvision.py | checksum | cut -d' ' -f1)
 if [ "$(cat .venv/.installed 2>/dev/null || true)" != "$wanted" ]; then
     echo "installing packages into .venv (about 2 GB and a few minutes the first time)"
     .venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
@@ -53,10 +55,12 @@ if [ "$(cat .venv/.installed 2>/dev/null || true)" != "$wanted" ]; then
     echo "$wanted" > .venv/.installed
 fi
 
+have() { for program in "$@"; do if command -v "$program" >/dev/null; then return 0; fi; done; return 1; }
+
 if [ "${1:-}" = --browser ]; then
     missing=()
-    for program in chromium:chromium chromedriver:chromium-driver Xvfb:xvfb; do
-        command -v "${program%:*}" >/dev/null || missing+=("${program#*:}")
-    done
+    have chromium chromium-browser google-chrome || missing+=(chromium)
+    have chromedriver || missing+=(chromium-driver)
+    have Xvfb || missing+=(xvfb)
     [ ${#missing[@]} = 0 ] || system_packages "${missing[@]}" || [ "${CI:-}" != true ]
 fi
