@@ -1,6 +1,6 @@
 # The two commands of the README, and the pieces that they are made of.
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup setup-test readme lab clean
+.PHONY: help demo test test-fast lint setup setup-test readme docs lab clean
 
 PYTHON := .venv/bin/python
 
@@ -13,6 +13,14 @@ demo: setup ## set everything up and run the main job on the built-in corpus
 test: setup-test ## set everything up and pass every check
 	scripts/test.sh
 
+test-fast: setup ## the checks that take less than a minute: no browser, no training
+	scripts/test_fast.sh
+
+lint: setup ## check the style of the code and its types
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check nbs tests scripts setup.py
+	.venv/bin/mypy
+
 setup: ## create or update .venv
 	@scripts/setup.sh
 
@@ -21,6 +29,9 @@ setup-test: ## the same, and Chromium with its driver and Xvfb for the browser t
 
 readme: setup ## write README.md from nbs/index.ipynb
 	$(PYTHON) scripts/readme.py
+
+docs: setup ## build the documentation site into _docs
+	$(PYTHON) scripts/docs.py
 
 lab: setup ## open the notebooks
 	.venv/bin/jupyter lab nbs

@@ -10,21 +10,22 @@ ROOT = Path(__file__).parents[1]
 
 
 def readme() -> str:
-    "The index notebook as Markdown for the top of the repository: no front matter, no hidden cells, links from the top."
+    "The index notebook as Markdown for the root of the repository: no hidden cells, links from the root."
     notebook = nbformat.read(ROOT / "nbs" / "index.ipynb", as_version=4)
     notebook.metadata.language_info = {"name": "python"}
     notebook.cells = [cell for cell in notebook.cells if not cell.source.startswith(("#| hide", "---"))]
-    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
-        output.get("data", {}).pop("text/html", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("text/html", None)
+        if "#| echo: false" in cell.source:
+            cell.source = ""
     text, _ = MarkdownExporter().from_notebook_node(notebook)
+    text = text.replace("```python\n\n```\n", "")
     text = re.sub(r"\]\((images/[^)]+)\)", r"](nbs/\1)", text)
     text = re.sub(r"\]\(([\w/]+\.ipynb)\)", r"](nbs/\1)", text)
     text = "\n".join(line.rstrip() for line in text.splitlines())
-    return (
-        "<!-- made from nbs/index.ipynb by `make readme`: edit the notebook -->\n\n"
-        + re.sub(r"\n{3,}", "\n\n", text).strip()
-        + "\n"
-    )
+    note = "<!-- made from nbs/index.ipynb by `make readme`: edit the notebook -->\n\n"
+    return note + re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 if __name__ == "__main__":

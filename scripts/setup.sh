@@ -1,14 +1,21 @@
 #!/usr/bin/env bash
-# Create .venv, or bring it up to date; with --browser also install what the browser tests need: Chromium, its driver and Xvfb. Does nothing when there is nothing to do.
+# Create .venv, or bring it up to date; with --browser also install what the browser tests need: Chromium, its driver
+# and Xvfb. Does nothing when there is nothing to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Install Debian packages where we may; say in one line what to install where we may not.
 system_packages() {
-    if ! command -v apt-get >/dev/null; then echo "please install with your system's package manager: $*" >&2; return 1; fi
+    if ! command -v apt-get >/dev/null; then
+        echo "please install with your system's package manager: $*" >&2
+        return 1
+    fi
     local as_root=()
     if [ "$(id -u)" != 0 ]; then
-        if ! sudo -n true 2>/dev/null; then echo "please run once: sudo apt-get install -y $*" >&2; return 1; fi
+        if ! sudo -n true 2>/dev/null; then
+            echo "please run once: sudo apt-get install -y $*" >&2
+            return 1
+        fi
         as_root=(sudo -n)
     fi
     echo "installing system packages: $*"
@@ -18,23 +25,31 @@ system_packages() {
 
 find_python() {
     for python in python3.11 python3 python3.12 python3.13; do
-        if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$python"; return; fi
+        if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$python"
+            return
+        fi
     done
     return 1
 }
 
 if [ ! -x .venv/bin/pip ]; then
-    if ! python=$(find_python); then system_packages python3 python3-venv; python=$(find_python) || { echo "Python 3.11 or newer is needed" >&2; exit 1; }; fi
-    if ! "$python" -c 'import ensurepip' 2>/dev/null; then system_packages "$("$python" -c 'import sys; print(f"python3.{sys.version_info[1]}-venv")')"; fi
+    if ! python=$(find_python); then
+        system_packages python3 python3-venv
+        python=$(find_python) || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
+    fi
+    if ! "$python" -c 'import ensurepip' 2>/dev/null; then
+        system_packages "$("$python" -c 'import sys; print(f"python3.{sys.version_info[1]}-venv")')"
+    fi
     echo "creating .venv with $("$python" --version)"
     "$python" -m venv .venv
 fi
 
-wanted=$(cat settings.ini setup.py constraints.txt scripts/mend_torchvision.py | sha256sum | cut -d' ' -f1)
+wanted=$(cat settings.ini setup.py constraints.txt scripts/fix_torchvision.py | sha256sum | cut -d' ' -f1)
 if [ "$(cat .venv/.installed 2>/dev/null || true)" != "$wanted" ]; then
     echo "installing packages into .venv (about 2 GB and a few minutes the first time)"
     .venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-    .venv/bin/python scripts/mend_torchvision.py
+    .venv/bin/python scripts/fix_torchvision.py
     echo "$wanted" > .venv/.installed
 fi
 

@@ -16,17 +16,8 @@ for made in nbs tiktok_mm README.md; do
         echo "run nbdev_clean, nbdev_export and 'make readme', and commit what changes" >&2; exit 1; }
 done
 
-step "docs notebooks can be processed"
-if ! command -v quarto >/dev/null; then # nbdev only asks whether it is there: the site itself is built where Quarto is
-    mkdir "$copy/bin"
-    printf '#!/bin/sh\nexit 0\n' > "$copy/bin/quarto"
-    chmod +x "$copy/bin/quarto"
-    export PATH="$copy/bin:$PATH"
-fi
-(cd "$copy" && nbdev_proc_nbs)
-
 step "notebooks run"
-nbdev_test --n_workers 2 --timing --do_print
+nbdev_test --n_workers 2 --timing --do_print --flags browser
 
 step "tests"
 python -m pytest tests

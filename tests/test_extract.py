@@ -1,4 +1,4 @@
-"A run of the extraction survives everything that can happen to it."
+"An extraction survives kills, crashes, full disks and broken files."
 
 import json
 import os
@@ -30,9 +30,9 @@ def contents(corpus) -> dict[str, bytes]:
 
 
 def test_killed_run_resumes(corpus, fixture_corpus, tmp_path):
-    "Killed at several moments and run again, a corpus ends with the bytes of an undisturbed run."
-    undisturbed = shutil.copytree(fixture_corpus, tmp_path / "undisturbed")
-    extract(open_corpus(undisturbed), progress=False)
+    "Killed at several moments and run again, a corpus has the same bytes as after one uninterrupted run."
+    uninterrupted = shutil.copytree(fixture_corpus, tmp_path / "uninterrupted")
+    extract(open_corpus(uninterrupted), progress=False)
     for files in (1, 4, 9, 15):
         run = subprocess.Popen(
             [*COMMAND, str(corpus), "--no-sheet"],
@@ -45,33 +45,32 @@ def test_killed_run_resumes(corpus, fixture_corpus, tmp_path):
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
         assert all(features_header(path) for path in corpus.glob("features/*/*.safetensors"))
-    workers_end(run.pid)
+    wait_for_end(run.pid)
     summary = extract(open_corpus(corpus), progress=False)
-    assert 0 < summary.already <= 12 and not summary.failures
-    assert contents(corpus) == contents(undisturbed)
+    assert 0 < summary.cached <= 12 and not summary.failures
+    assert contents(corpus) == contents(uninterrupted)
     assert not list(corpus.rglob("*.tmp"))
 
 
-def workers_end(session: int) -> None:
-    "Workers notice that their parent was killed."
+def wait_for_end(session: int) -> None:
+    "Wait until no process of a session is left: workers and their children end with the run that was killed."
     deadline = time.time() + 20
     while time.time() < deadline:
-        if (
-            subprocess.run(["ps", "-o", "pid=", "--sid", str(session)], capture_output=True, text=True).stdout.strip()
-            == ""
-        ):
+        command = ["ps", "-o", "pid=", "--sid", str(session)]
+        if not subprocess.run(command, capture_output=True, text=True).stdout.strip():
             return
         time.sleep(0.2)
     pytest.fail("workers outlived the run that was killed")
 
 
 def test_a_crashing_video_is_named_and_the_rest_is_done(corpus, monkeypatch, tmp_path):
-    "A file that takes down the process that reads it fails alone."
+    "A file that crashes the process that reads it is the only failure."
     victim = sorted((corpus / "videos").iterdir())[3]
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"
         "def watch(event, arguments):\n"
-        f"    if event == 'os.rename' and '{victim.stem}' in str(arguments[1]) and 'visual' in str(arguments[1]): os.abort()\n"
+        "    target = str(arguments[1]) if event == 'os.rename' else ''\n"
+        f"    if '{victim.stem}' in target and 'visual' in target: os.abort()\n"
         "sys.addaudithook(watch)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
@@ -81,15 +80,11 @@ def test_a_crashing_video_is_named_and_the_rest_is_done(corpus, monkeypatch, tmp
 
 
 def test_full_disk_stops_with_one_line(corpus):
-    "A file system of one megabyte runs full: one line, exit code 2, whole files only; with room the run goes on."
+    "A file system of 300 kB runs full: one line, exit code 2, complete files only; with room the run resumes."
     small = corpus / "features"
     small.mkdir()
-    if (
-        os.geteuid() != 0
-        or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(small)], capture_output=True
-        ).returncode
-    ):
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(small)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("needs the right to mount a small file system")
     try:
         run = subprocess.run([*COMMAND, str(corpus)], capture_output=True, text=True)
@@ -127,7 +122,7 @@ def test_folder_without_its_videos(corpus):
 
 
 def test_real_clips_with_a_hand_written_list(real_data, tmp_path):
-    "What a person does: put videos into a folder, write a CSV, run."
+    "Videos in a folder, a CSV written by hand, one command."
     corpus = shutil.copytree(real_data / "clips", tmp_path / "mine")
     names = sorted(path.stem for path in corpus.glob("*.mp4"))
     (corpus / "views.csv").write_text("id,views\n" + "".join(f"{name},{n + 1}.5K\n" for n, name in enumerate(names)))

@@ -1,4 +1,4 @@
-"Everything that is known to go wrong, alone and together: each test names the outcome."
+"Every known failure, alone and together: each test states the outcome."
 
 import os
 import threading
@@ -21,7 +21,7 @@ DANCE = {"Dance": ["dance"]}
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "failure",
     [f"{what}_{where}" for what in ("empty", "error_500", "reset", "went_wrong") for where in ("tag", "video")]
     + [
         "empty_list",
@@ -36,17 +36,17 @@ DANCE = {"Dance": ["dance"]}
         "no_json",
     ],
 )
-def test_passing_trouble_is_overcome(browser, tmp_path, trouble):
-    with Replica(DANCE, per_tag=8, chaos={trouble: 1}) as site:
+def test_a_temporary_failure_is_retried(browser, tmp_path, failure):
+    with Replica(DANCE, per_tag=8, chaos={failure: 1}) as site:
         result, corpus = collect(browser, tmp_path, site)
-    assert not site.on(trouble), "it never struck"
+    assert not site.on(failure), "it never occurred"
     assert (result.stopped, result.short, result.table.loc["all", "failed"]) == (None, 0, 0)
     assert [event["size"] for event in corpus.run_events("listed")] == [8]
     assert Counter(states(corpus).values()) == {"verified": 3, "discovered": 5}
 
 
 @pytest.mark.parametrize("overlay", ["captcha_container", "cookie_banner", "login_popup", "no_item_list_at_end"])
-def test_what_only_looks_like_a_wall_is_none(browser, tmp_path, overlay):
+def test_an_overlay_is_not_a_wall(browser, tmp_path, overlay):
     with Replica(DANCE, per_tag=8, chaos={overlay: FOREVER}) as site:
         result, corpus = collect(browser, tmp_path, site)
     assert (result.exit_code, [event["size"] for event in corpus.run_events("listed")]) == (0, [8])
@@ -55,7 +55,7 @@ def test_what_only_looks_like_a_wall_is_none(browser, tmp_path, overlay):
 
 
 @pytest.mark.parametrize(
-    "trouble, code",
+    "failure, code",
     [
         ("captcha", "captcha"),
         ("verify_list", "captcha"),
@@ -67,14 +67,14 @@ def test_what_only_looks_like_a_wall_is_none(browser, tmp_path, overlay):
         ("denied_video", "blocked"),
     ],
 )
-def test_walls_stop_the_run_and_cost_nothing(browser, tmp_path, trouble, code):
-    with Replica(DANCE, per_tag=8, chaos={trouble: FOREVER}) as site:
+def test_a_wall_stops_the_run_and_discards_nothing(browser, tmp_path, failure, code):
+    with Replica(DANCE, per_tag=8, chaos={failure: FOREVER}) as site:
         result, corpus = collect(browser, tmp_path, site)
         assert f"a wall ({code})" in result.stopped and "--headed" in result.stopped and result.exit_code == 1
         assert next(tmp_path.glob(f"screenshots/{code}-*.png")).read_bytes().startswith(b"\x89PNG")
         assert not any(state.startswith("failed") for state in states(corpus).values())
         visits = sum(path.startswith(("/tag", "/@")) for path in site.log)
-        assert visits <= 2  # one page of each kind, and no knocking at the wall
+        assert visits <= 2  # one page of each kind, and no retry at the wall
         site.chaos.clear()
         result, corpus = collect(browser, tmp_path, site)
     assert (result.exit_code, result.table.loc["all", "verified"]) == (0, 3)
@@ -87,7 +87,7 @@ def test_a_person_solves_the_captcha_in_the_visible_browser(browser, tmp_path):
     assert (result.exit_code, [event["code"] for event in corpus.run_events("wall")]) == (0, ["captcha"])
 
 
-def test_a_person_who_does_not_come_is_not_waited_for_forever(browser, tmp_path):
+def test_the_wait_for_a_person_has_a_limit(browser, tmp_path):
     with Replica(DANCE, per_tag=8, chaos={"captcha": FOREVER}) as site:
         result, _ = collect(browser, tmp_path, site, headed=True, config=replace(FAST, person_wait=0.5))
     assert "still there" in result.stopped
@@ -114,7 +114,7 @@ FATES = {
 
 @pytest.fixture(scope="module")
 def fated(browser, tmp_path_factory):
-    "One run over a hashtag in which the first videos that are drawn have each another fate."
+    "One run over a hashtag in which each of the first sampled videos has another fate."
     with Replica(DANCE, per_tag=24, page_size=12) as site:
         order = draw_order(site.tags["dance"], 42)
         site.fates = dict(zip(order, FATES))
@@ -122,71 +122,67 @@ def fated(browser, tmp_path_factory):
 
 
 @pytest.mark.parametrize("fate, state", FATES.items())
-def test_the_fate_of_one_video_is_recorded_and_costs_no_other(fated, fate, state):
+def test_the_fate_of_one_video_is_recorded_and_affects_no_other(fated, fate, state):
     _result, corpus, order = fated
     video = corpus.videos[order[list(FATES).index(fate)]]
     assert video["state"] == state and (state == "verified" or video["reason"])
     assert (fate != "rounded") == video.get("views_exact", True)
 
 
-def test_failures_are_replaced_by_the_next_in_line(fated):
+def test_failures_are_replaced_in_the_order_of_sampling(fated):
     result, corpus, order = fated
     assert (result.exit_code, result.table.loc["Dance", "verified"]) == (0, 8)
     last = max(place for place, id in enumerate(order) if corpus.videos[id]["state"] != "discovered")
-    assert [corpus.videos[id]["state"].partition(":")[0] for id in order[len(FATES) : last + 1]] == ["verified"] * (
-        last + 1 - len(FATES)
-    )
-    lost = [id for id in order if corpus.videos[id]["state"].startswith("failed")]
-    assert [corpus.videos[id]["replaces"] for id in order[8 : last + 1]] == lost[: last + 1 - 8]
+    others = [corpus.videos[id]["state"] for id in order[len(FATES) : last + 1]]
+    assert others == ["verified"] * (last + 1 - len(FATES))
+    failed = [id for id in order if corpus.videos[id]["state"].startswith("failed")]
+    assert [corpus.videos[id]["replaces"] for id in order[8 : last + 1]] == failed[: last + 1 - 8]
     assert not list(corpus.path.rglob("*.part")) and len(list(corpus.path.glob("videos/*"))) == 8
 
 
-@pytest.mark.parametrize("trouble", ["error_500_video", "empty_video", "html_media", "reset_list"])
-def test_the_circuit_breaker_stops_and_a_rerun_goes_on(browser, tmp_path, trouble):
+@pytest.mark.parametrize("failure", ["error_500_video", "empty_video", "html_media", "reset_list"])
+def test_the_circuit_breaker_stops_and_a_rerun_resumes(browser, tmp_path, failure):
     config = replace(FAST, retries=0, breaker=3)
     topics = {name: [name.lower()] for name in ("Dance", "Music", "Autos")}
-    with Replica(topics, per_tag=4, chaos={trouble: FOREVER}) as site:
+    with Replica(topics, per_tag=4, chaos={failure: FOREVER}) as site:
         result, corpus = collect(browser, tmp_path, site, n=6, config=config)
         assert "3 failures in a row" in result.stopped and result.exit_code == 1
         assert not any(state.startswith("failed") for state in states(corpus).values())
         site.chaos.clear()
         result, corpus = collect(browser, tmp_path, site, n=6, config=config)
     assert (result.stopped, result.short) == (None, 0)
-    assert Counter(states(corpus).values())["verified"] == 6 and set(states(corpus).values()) <= {
-        "verified",
-        "discovered",
-    }  # no replacement is left over
+    assert Counter(states(corpus).values())["verified"] == 6
+    assert set(states(corpus).values()) <= {"verified", "discovered"}  # no replacement is left over
     assert {video.get("draw") is None for video in corpus.videos.values() if video["state"] == "discovered"} == {True}
 
 
-def test_a_site_that_has_nothing_for_us_is_left_alone(browser, tmp_path):
+def test_many_unavailable_videos_stop_the_run(browser, tmp_path):
     with Replica(DANCE, per_tag=12) as site:
         site.fates = dict.fromkeys(site.tags["dance"], "10204")
         result, corpus = collect(browser, tmp_path, site, config=replace(FAST, breaker=2))
     assert "8 failures in a row" in result.stopped and Counter(states(corpus).values())["failed:10204"] == 8
 
 
-def test_a_run_in_which_nothing_worked_decides_nothing(browser, tmp_path):
+def test_a_run_without_any_success_records_no_failure(browser, tmp_path):
     with Replica(DANCE, per_tag=4, chaos={"reset_tag": FOREVER}) as site:
         result, corpus = collect(browser, tmp_path, site)
-        assert "nothing could be had" in result.stopped and not corpus.run_events("listed")
+        assert "nothing could be collected" in result.stopped and not corpus.run_events("listed")
         site.chaos = {"html_media": FOREVER}
         result, corpus = collect(browser, tmp_path, site)
-        assert "nothing could be had" in result.stopped and not any(
-            state.startswith("failed") for state in states(corpus).values()
-        )
+        assert "nothing could be collected" in result.stopped
+        assert not any(state.startswith("failed") for state in states(corpus).values())
         site.chaos.clear()
         assert collect(browser, tmp_path, site)[0].exit_code == 0
 
 
-def test_a_watermarked_file_is_the_last_resort_and_says_so(browser, tmp_path):
+def test_a_watermarked_file_is_used_last_and_recorded(browser, tmp_path):
     with Replica(DANCE, per_tag=3) as site:
         site.fates = {site.tags["dance"][0]: "only_download_addr"}
         _, corpus = collect(browser, tmp_path, site)
     assert [video["id"] for video in corpus.videos.values() if video.get("watermark")] == [site.tags["dance"][0]]
 
 
-def test_a_media_url_that_leads_off_the_site_is_refused(browser, tmp_path):
+def test_a_media_url_on_another_host_is_refused(browser, tmp_path):
     with Replica(DANCE, per_tag=8, chaos={"foreign_redirect": 1}) as site:
         result, _corpus = collect(browser, tmp_path, site)
     assert result.table.loc["Dance"].tolist() == [8, 4, 3, 1, "foreign_host"]
@@ -195,14 +191,11 @@ def test_a_media_url_that_leads_off_the_site_is_refused(browser, tmp_path):
 def test_a_file_that_is_too_large_is_refused(browser, tmp_path):
     with Replica(DANCE, per_tag=3) as site:
         result, _corpus = collect(browser, tmp_path, site, config=replace(FAST, max_mb=0.001))
-    assert (
-        result.table.loc["Dance", "causes"] == "too_large ×3"
-        and result.short == 3
-        and not list(tmp_path.glob("videos/*"))
-    )
+    assert (result.table.loc["Dance", "causes"], result.short) == ("too_large ×3", 3)
+    assert not list(tmp_path.glob("videos/*"))
 
 
-def test_a_hashtag_that_does_not_exist_is_noted_and_the_others_go_on(browser, tmp_path):
+def test_a_missing_hashtag_is_recorded_and_the_others_are_listed(browser, tmp_path):
     with Replica(DANCE, per_tag=8) as site:
         result, corpus = collect(browser, tmp_path, site, topics={"Dance": ["no_such_tag", "dance"]})
     assert [event["end"] for event in corpus.run_events("listed")] == ["missing_tag", "end"] and result.exit_code == 0
@@ -211,9 +204,8 @@ def test_a_hashtag_that_does_not_exist_is_noted_and_the_others_go_on(browser, tm
 def test_robots_txt_is_obeyed(browser, tmp_path):
     with Replica(DANCE, per_tag=8, robots="User-agent: *\nDisallow: /tag/") as site:
         result, corpus = collect(browser, tmp_path, site)
-    assert [event["end"] for event in corpus.run_events("listed")] == ["robots"] and not any(
-        path.startswith("/tag") for path in site.log
-    )
+    assert [event["end"] for event in corpus.run_events("listed")] == ["robots"]
+    assert not any(path.startswith("/tag") for path in site.log)
     assert result.short == 3
 
 
@@ -249,15 +241,15 @@ def test_every_variant_of_the_pages_gives_the_same_sample(
     there = {id: video for id, video in corpus.videos.items() if video["state"] == "verified"}
     assert sorted(there) == sorted(draw_order(site.tags["dance"], 42)[:3])
     for id, video in there.items():
-        in_full = layout == "old" and variant == "ssr" and site.views(id) < 10_000  # a tile does not round small counts
-        assert (video["source"], video["views_exact"]) == (("dom", True) if in_full else (source, exact))
+        full = layout == "old" and variant == "ssr" and site.views(id) < 10_000  # a tile does not round small counts
+        assert (video["source"], video["views_exact"]) == (("dom", True) if full else (source, exact))
         assert abs(video["views_k"] * 1000 / site.views(id) - 1) < (1e-9 if video["views_exact"] else 0.06)
         assert video["author"] == site.author(id) and video["url"] == f"{site.url}/@{site.author(id)}/video/{id}"
         assert read_raw(tmp_path / "raw" / f"{id}.json.gz")["seed"] == 42
 
 
 def test_likes_on_explore_tiles_are_never_taken_for_views(browser, tmp_path):
-    "Where nothing else tells a count: the explore page lists nothing, and its tiles beside a hashtag's own give no views."
+    "Without any other count: the explore page lists nothing, and its tiles on a tag page give no views."
     with Replica(DANCE, per_tag=4, variant="ssr", generation="none", chaos={"explore_tiles": FOREVER}) as site:
         browser.base_url = site.url
         browser.open(site.url + "/explore")
@@ -269,7 +261,7 @@ def test_likes_on_explore_tiles_are_never_taken_for_views(browser, tmp_path):
     assert not any("views_raw" in video for video in corpus.videos.values())
 
 
-def test_an_answer_that_comes_late_is_not_taken_for_the_next_hashtags(browser):
+def test_a_late_answer_is_not_attributed_to_the_next_hashtag(browser):
     with Replica({"Dance": ["dance", "salsa"]}, per_tag=4, chaos={"slow_list": 1}) as site:
         browser.base_url, until = site.url, time.monotonic() + 10
         browser.open(site.url + "/tag/dance")
@@ -281,7 +273,7 @@ def test_an_answer_that_comes_late_is_not_taken_for_the_next_hashtags(browser):
     assert found == site.tags["salsa"]
 
 
-def test_troubles_together(browser, tmp_path):
+def test_failures_together(browser, tmp_path):
     chaos = dict.fromkeys(
         (
             "empty_tag",

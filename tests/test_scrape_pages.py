@@ -1,5 +1,6 @@
-"Saved pages of every variant, read without a browser."
+"Saved pages of every known variant, read without a browser."
 
+import contextlib
 import json
 import os
 import re
@@ -9,8 +10,6 @@ import pytest
 
 if not os.environ.get("CI"):
     pytest.importorskip("pydantic", reason="no pydantic: pip install 'tiktok_mm[scrape]'")
-import contextlib
-
 from tiktok_mm.scraping.listings import read_challenge, read_listing, read_tiles
 from tiktok_mm.scraping.pages import PageError, media_urls, page_notice, parse_html, read_video, read_video_page
 
@@ -21,6 +20,7 @@ SIGNED = "https://v16-webapp-prime.us.tiktok.com/video/tos/a/?expire=1674760000&
 
 
 def saved(name: str) -> str:
+    "A saved page."
     return (PAGES / name).read_text(encoding="utf-8")
 
 
@@ -73,26 +73,26 @@ def test_unknown_fields_are_kept():
         ("tag", "no_data"),
     ],
 )
-def test_what_a_page_shows_instead(name, code):
+def test_the_code_of_a_page_without_a_video(name, code):
     with pytest.raises(PageError) as error:
         read_video_page(saved(f"{name}.html"), VIDEO, ID)
     assert error.value.code == code
 
 
-def test_a_login_wall_is_known_by_its_address():
+def test_a_login_wall_is_recognised_by_its_address():
     with pytest.raises(PageError) as error:
         read_video_page(saved("wall_login.html"), "https://www.tiktok.com/login?redirect_url=x", ID)
     assert error.value.code == "login"
 
 
-def test_another_video_is_not_taken_for_the_one_that_was_asked_for():
+def test_another_video_than_the_requested_one_is_refused():
     with pytest.raises(PageError) as error:
         read_video_page(saved("video.html"), VIDEO, "7193025561881496875")
     assert error.value.code == "other_video"
 
 
 @pytest.mark.parametrize("name", ["video", "tag", "tag_server"])
-def test_an_empty_captcha_container_and_translated_notices_mean_nothing(name):
+def test_an_empty_captcha_container_and_translated_notices_are_ignored(name):
     assert page_notice(parse_html(saved(f"{name}.html")), VIDEO) is None
 
 
@@ -112,9 +112,8 @@ def test_tiles(name, views):
     assert [tile.get("views_raw") for tile in tiles] == views
     assert [tile["id"] for tile in tiles] == [f"719302556188149687{4 + i}" for i in range(len(views))]
     if tiles:
-        assert [tile["caption"] for tile in tiles] == ["Step by step", "House & home", ""] and tiles[1][
-            "author"
-        ] == "old_house"
+        assert [tile["caption"] for tile in tiles] == ["Step by step", "House & home", ""]
+        assert tiles[1]["author"] == "old_house"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +151,7 @@ def test_a_listing_and_its_end():
         ("tag.html", "not_json"),
     ],
 )
-def test_a_listing_that_is_none(name, code):
+def test_the_code_of_an_answer_without_a_listing(name, code):
     with pytest.raises(PageError) as error:
         read_listing(saved(name))
     assert error.value.code == code
@@ -164,13 +163,18 @@ ODD = 1, "x", 1e999, [], [[1]], {"x": 1}
 def changed(value, odd):
     "`value` with each of its parts, one after the other, replaced by `odd`."
     yield odd
-    for key, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-        for other in changed(part, odd):
-            yield value | {key: other} if isinstance(value, dict) else [*value[:key], other, *value[key + 1 :]]
+    if isinstance(value, dict):
+        for key, part in value.items():
+            for other in changed(part, odd):
+                yield value | {key: other}
+    if isinstance(value, list):
+        for i, part in enumerate(value):
+            for other in changed(part, odd):
+                yield [*value[:i], other, *value[i + 1 :]]
 
 
 @pytest.mark.parametrize("name", ["video", "video_sigi", "video_next", "tag_server"])
-def test_a_page_with_something_odd_in_it_raises_nothing_else(name):
+def test_a_page_with_an_odd_value_raises_only_page_errors(name):
     before, data, after = re.split(
         r'(?<=true">|json">)(.*?)(?=</script>)', saved(f"{name}.html"), maxsplit=1, flags=re.DOTALL
     )
@@ -182,24 +186,27 @@ def test_a_page_with_something_odd_in_it_raises_nothing_else(name):
                 item, source, _ = read_video_page(page, VIDEO, ID)
             except PageError:
                 continue
-            read_video(item, source), media_urls(item)
+            read_video(item, source)
+            media_urls(item)
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_a_listing_with_something_odd_in_it_raises_nothing_else(odd):
+def test_a_listing_with_an_odd_value_raises_only_page_errors(odd):
     for value in changed(json.loads(saved("item_list.json")), odd):
         try:
             items = read_listing(json.dumps(value)).items
         except PageError:
             continue
         for item in items:
-            read_video(item, "item_list"), media_urls(item)
+            read_video(item, "item_list")
+            media_urls(item)
 
 
 @pytest.mark.parametrize("cut", range(0, 4000, 173))
-def test_a_page_that_was_cut_off_raises_nothing_else(cut):
+def test_a_truncated_page_raises_only_page_errors(cut):
     for name in ("video.html", "tag_old.html", "wall_verify.html"):
         text = saved(name)[:cut]
-        read_tiles(text), read_challenge(text)
+        read_tiles(text)
+        read_challenge(text)
         with contextlib.suppress(PageError):
             read_video_page(text, VIDEO, ID)

@@ -1,7 +1,9 @@
-"Whole runs with real Chromium: all topics, kills at random moments, what is left behind, and what is never contacted."
+"Complete runs with the real Chromium: all topics, kills at random times, leftovers, and contacted hosts."
 
+import functools
 import gzip
 import json
+import operator
 import os
 import random
 import shutil
@@ -17,9 +19,6 @@ import pytest
 
 if not os.environ.get("CI"):
     pytest.importorskip("selenium", reason="no selenium: pip install 'tiktok_mm[scrape]'")
-import functools
-import operator
-
 import psutil
 
 from replica import FOREVER, Replica
@@ -40,12 +39,14 @@ from unittest.mock import patch
 from tiktok_mm.scrape import scrape
 from tiktok_mm.scraping.site import ScrapeConfig
 out, url, topics, n, config = sys.argv[1:]
-with patch("tiktok_mm.scrape.views_figure"), patch("tiktok_mm.scrape.save_figure"): scrape(out, json.loads(topics), n=int(n), base_url=url, config=ScrapeConfig(**json.loads(config)), quiet=True)
+config = ScrapeConfig(**json.loads(config))
+with patch("tiktok_mm.scrape.views_figure"), patch("tiktok_mm.scrape.save_figure"):
+    scrape(out, json.loads(topics), n=int(n), base_url=url, config=config, quiet=True)
 """
 
 
 def start(out, site: Replica, n: int) -> subprocess.Popen:
-    "The scraper as a process of its own, with a browser of its own and without the picture at the end."
+    "Start the scraper in another process, with its own browser and without the figure."
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(out), site.url, json.dumps(site.topics), str(n), json.dumps(asdict(FAST))],
         stdout=subprocess.DEVNULL,
@@ -54,7 +55,7 @@ def start(out, site: Replica, n: int) -> subprocess.Popen:
 
 
 def content(corpus: Manifest) -> tuple:
-    "What a corpus says, without the times and the runs it took; and which files are there."
+    "The records of a corpus without times, how many events it has of each kind, and its files."
     drop = {"at", "collected_at"}
     videos = sorted(
         ({key: value for key, value in video.items() if key not in drop} for video in corpus.videos.values()),
@@ -75,7 +76,7 @@ def content(corpus: Manifest) -> tuple:
 
 @pytest.fixture(scope="module")
 def whole(browser, tmp_path_factory):
-    "A corpus over all twelve topics and their hashtags, collected by a run with its own browser."
+    "A corpus of all twelve topics and their hashtags, collected by a run with its own browser."
     with Replica(TOPICS, per_tag=8, page_size=8) as site:
         out = tmp_path_factory.mktemp("whole") / "corpus"
         yield scrape(out, "all", n=24, seed=42, base_url=site.url, config=FAST, quiet=True), out, site
@@ -95,7 +96,7 @@ def test_a_corpus_over_all_topics(whole):
     assert result.picture.read_bytes().startswith(b"\x89PNG") and not (out / ".browser").exists()
 
 
-def test_the_frame_is_written_before_the_draw(whole):
+def test_the_frame_is_recorded_before_the_sample(whole):
     events = Manifest(whole[1]).events
     kinds = [event.get("event") or event["state"] for event in events]
     assert max(i for i, kind in enumerate(kinds) if kind in ("discovered", "listed", "frame")) < kinds.index("sampled")
@@ -107,22 +108,19 @@ def test_the_frame_is_written_before_the_draw(whole):
             assert event["inclusion_probability"] == 2 / sizes[Manifest(whole[1]).videos[event["id"]]["topic"]]
 
 
-def test_one_page_at_a_time_and_nothing_that_a_page_did_not_ask_for(whole):
+def test_each_page_is_opened_once_and_no_request_is_signed(whole):
     pages = Counter(path for path in whole[2].log if path.startswith(("/tag", "/@")))
     assert set(pages.values()) == {1} and len(pages) == sum(map(len, TOPICS.values())) + 24
     assert not any("X-Bogus" in path or "msToken" in path for path in whole[2].log)
 
 
 def test_the_corpus_passes_the_next_stages(whole, tmp_path):
-    "`check` and `extract` take it as it is."
+    "`check` and `extract` read it without any conversion."
     corpus = tmp_path / "corpus"
     shutil.copytree(whole[1], corpus)
     table = open_corpus(corpus).table
-    assert (
-        len(table) == 24
-        and table.views_exact.all()
-        and set(table.views_k) == {whole[2].views(id) / 1000 for id in table.id}
-    )
+    assert len(table) == 24 and table.views_exact.all()
+    assert set(table.views_k) == {whole[2].views(id) / 1000 for id in table.id}
     for command in (["check", corpus], ["extract", corpus, "--whisper", "words", "--workers", "1", "--no-sheet"]):
         done = subprocess.run(
             [sys.executable, "-c", "from tiktok_mm.cli import main; main()", *map(str, command)],
@@ -135,19 +133,17 @@ def test_the_corpus_passes_the_next_stages(whole, tmp_path):
 def test_a_refresh_adds_a_snapshot_and_changes_no_label(whole, browser):
     _, out, site = whole
     browser.base_url, before = site.url, Manifest(out).videos
-    gone, grown = [id for id, video in before.items() if video["state"] == "verified"][:2]
+    removed, grown = [id for id, video in before.items() if video["state"] == "verified"][:2]
     views = site.views
-    site.fates, site.views = {gone: "10204"}, lambda id: views(id) + 1000
+    site.fates, site.views = {removed: "10204"}, lambda id: views(id) + 1000
     try:
         result = refresh(out, config=FAST, quiet=True, browser=browser)
     finally:
         site.fates, site.views = {}, views
     table = history(out).set_index("id")
     assert result.stopped is None and len(table) == 48
-    assert table.loc[grown, "views_k"].diff().iloc[1] == pytest.approx(1) and table.loc[gone, "code"].tolist() == [
-        "",
-        "10204",
-    ]
+    assert table.loc[grown, "views_k"].diff().iloc[1] == pytest.approx(1)
+    assert table.loc[removed, "code"].tolist() == ["", "10204"]
     assert Manifest(out).videos == before
 
 
@@ -170,17 +166,16 @@ def test_a_purged_video_leaves_no_trace(whole, browser):
     purge(out, [id])
     for path in out.rglob("*"):
         if path.is_file():
-            assert id not in path.name and id.encode() not in (
-                gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-            ), path
+            data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+            assert id not in path.name and id.encode() not in data, path
     browser.base_url = site.url
     result = scrape(out, "all", n=24, seed=42, base_url=site.url, config=FAST, quiet=True, browser=browser)
     assert result.table.loc[topic, "verified"] == 2 and id not in Manifest(out).videos
 
 
-def test_runs_killed_at_random_moments_end_like_an_undisturbed_one(browser, tmp_path):
-    "20 runs, each killed with -9 at a random moment (two while they start, the others between the first event and the last) and then resumed."
-    moments, kills = random.Random(42), 20
+def test_runs_killed_at_random_times_end_like_an_undisturbed_one(browser, tmp_path):
+    "20 runs, killed with -9 at a random time (two while they start, the others after their first event) and resumed."
+    times, kills = random.Random(42), 20
     with Replica({"Dance": ["dance"], "Music": ["music"]}, per_tag=5, page_size=3) as site:
         order = draw_order(site.tags["dance"], 42)
         site.fates = {order[0]: "10216", order[1]: "slideshow"}
@@ -189,12 +184,12 @@ def test_runs_killed_at_random_moments_end_like_an_undisturbed_one(browser, tmp_
             return (out / "manifest.jsonl").exists()
 
         def killed(k: int) -> list[psutil.Process]:
-            "Start a run, kill it, and tell which processes it had."
+            "Start a run and kill it; returns the processes that it had started."
             out, until = tmp_path / f"run{k}", time.monotonic() + 30
             process = start(out, site, 4)
             while k >= 2 and not begun(out) and time.monotonic() < until:
                 time.sleep(0.01)
-            time.sleep(moments.uniform(0, lasts))
+            time.sleep(times.uniform(0, lasts))
             children = psutil.Process(process.pid).children(recursive=True)
             process.kill()
             process.communicate()
@@ -226,17 +221,18 @@ def test_runs_killed_at_random_moments_end_like_an_undisturbed_one(browser, tmp_
 
 
 def running(process: psutil.Process) -> bool:
+    "Whether a process still runs."
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
-def test_the_browser_reaches_nothing_but_the_site(browser):
+def test_the_browser_reaches_only_the_site(browser):
     with Replica({"Dance": ["dance"]}) as site:
         with pytest.raises(PageError, match="ERR_NAME_NOT_RESOLVED"):
             browser.open(site.url.replace("127.0.0.1", "localhost"))
         assert site.log == []
 
 
-def test_a_browser_that_dies_is_started_again(tmp_path):
+def test_a_browser_that_crashed_is_restarted(tmp_path):
     with Replica({"Dance": ["dance"]}, per_tag=4) as site:
         own = Browser(site.url, page_timeout=8)
         try:
@@ -248,7 +244,7 @@ def test_a_browser_that_dies_is_started_again(tmp_path):
     assert result.exit_code == 0 and not own.profile.exists()
 
 
-def test_ctrl_c_leaves_a_corpus_that_goes_on(browser, tmp_path):
+def test_ctrl_c_leaves_a_corpus_that_can_be_resumed(browser, tmp_path):
     with Replica({"Dance": ["dance"]}, per_tag=4, chaos={"slow_body": FOREVER}) as site:
         process = start(tmp_path / "corpus", site, 2)
         until = time.monotonic() + 20
@@ -272,7 +268,7 @@ def test_ctrl_c_leaves_a_corpus_that_goes_on(browser, tmp_path):
             {"generation": "none"},
             {"the video page carries its JSON", "the JSON is of the current generation", "exact counts in statsV2"},
         ),
-        ({"chaos": {"html_media": FOREVER}}, {"the file can be had and played"}),
+        ({"chaos": {"html_media": FOREVER}}, {"the file can be downloaded and decoded"}),
         ({"chaos": {"empty_list": FOREVER}}, {"the pages can be read"}),
     ],
 )
@@ -283,10 +279,14 @@ def test_the_self_check_names_what_no_longer_holds(browser, site_args, broken):
     assert set(table[~table["holds"]]["assumption"]) == broken
 
 
-@pytest.mark.parametrize("package", ["selenium", "pydantic"])
+@pytest.mark.parametrize("package", ["selenium", "pydantic", "lxml", "protego", "filelock", "tenacity"])
 def test_a_missing_extra_is_named(package, tmp_path):
-    code = f"import sys; sys.modules['{package}'] = None\nfrom tiktok_mm.scrape import scrape\nscrape(r'{tmp_path}', 'Dance', n=1, base_url='http://127.0.0.1:9', quiet=True)"
+    code = f"""
+import sys
+sys.modules['{package}'] = None
+from tiktok_mm.scrape import scrape
+scrape(r'{tmp_path}', 'Dance', n=1, base_url='http://127.0.0.1:9', quiet=True)
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (
-        done.stderr.strip().splitlines()[-1].endswith("pip install 'tiktok_mm[scrape]'") and "UserError" in done.stderr
-    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert "UserError" in last and f"needs {package}" in last and last.endswith("pip install 'tiktok_mm[scrape]'")

@@ -4,9 +4,21 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
+
+from tiktok_mm import classification, regression
+from tiktok_mm.classification import make_report, report_corpus
+from tiktok_mm.data import open_corpus
+from tiktok_mm.lib.core import UserError
+from tiktok_mm.lib.splits import Split
+from tiktok_mm.lib.targets import Quartiles, TargetScaler
+from tiktok_mm.lib.training import TrainConfig
+from tiktok_mm.regression import default_runs
+from tiktok_mm.synthetic.toy import toy_experiment
 
 
 def tiktok_mm(*arguments) -> subprocess.CompletedProcess:
@@ -36,17 +48,9 @@ def printed(corpus) -> str:
 
 def test_the_table_says_what_it_is_worth(corpus, printed):
     "Every row is there, beside the paper's figures, with the warning that so few videos tell nothing."
-    for row in (
-        "constant: mean",
-        "constant: median",
-        "gradient boosting",
-        "SwinTransformer, from scratch",
-        "CNN3D",
-        "ensemble, the paper's shape",
-        "ensemble, compact",
-    ):
-        assert row in printed
-    assert "4,730" in printed and "are too few to learn or to judge anything" in printed
+    for label in ("Constant mean", "Constant median", "Gradient boosting", *(run.label for run in default_runs())):
+        assert label in printed
+    assert "4,730" in printed and "are too few to judge a model" in printed
     made = {path.name for path in (corpus / "runs" / "table").iterdir()}
     assert made == {
         "table.txt",
@@ -59,11 +63,25 @@ def test_the_table_says_what_it_is_worth(corpus, printed):
     }
 
 
+def test_run_folders_and_keys_are_ids(corpus, printed):
+    "A run has the same id as a folder, in JSON and in CSV; a classifier's folder is class-<id>."
+    ids = [run.id for run in default_runs()]
+    folders = {path.name for path in (corpus / "runs").iterdir() if path.is_dir()}
+    classifiers = {"class-cnn3d", "class-swin-scratch", "class-ensemble-compact"}
+    assert folders == {*ids, *classifiers, "autoencoder", "table"}
+    table = json.loads((corpus / "runs" / "table" / "table.json").read_text())
+    assert list(table["scores"]) == ["mean", "median", "boosting", *ids]
+    assert {id: row["label"] for id, row in table["scores"].items() if id in ids} == {
+        run.id: run.label for run in default_runs()
+    }
+    assert list(table["classes"]) == ["chance", "majority", "cnn3d", "swin-scratch", "ensemble-compact"]
+
+
 def test_formats(corpus, printed):
     "JSON and CSV can be read by programs and hold the same figures; what is printed is what is written."
     folder = corpus / "runs" / "table"
-    table, frame = json.loads((folder / "table.json").read_text()), pd.read_csv(folder / "table.csv", index_col="model")
-    assert frame.loc["CNN3D", "MAE (K) value"] == pytest.approx(table["scores"]["CNN3D"]["MAE (K) value"])
+    table, frame = json.loads((folder / "table.json").read_text()), pd.read_csv(folder / "table.csv", index_col="run")
+    assert frame.loc["cnn3d", "MAE (K) value"] == pytest.approx(table["scores"]["cnn3d"]["MAE (K) value"])
     assert (folder / "table.tex").read_text().count(r"\bottomrule") == 2
     assert (folder / "table.txt").read_text() == printed
     assert tiktok_mm("table", corpus, "--csv").stdout == (folder / "table.csv").read_text()
@@ -77,10 +95,19 @@ def test_same_seed_same_table(corpus, printed):
     assert tiktok_mm("table", corpus).stdout == printed
 
 
-def test_train_names_its_rows(corpus, printed):
-    "`train` without a row lists them, with one it is the row of the table."
-    assert "ensemble, compact" in tiktok_mm("train", corpus).stdout.split("\n")
-    assert "runs/cnn3d: MSE (K²)" in tiktok_mm("train", corpus, "CNN3D").stdout
+def test_train_lists_its_runs(corpus, printed):
+    "`train` without an id lists ids and labels; with one it trains that run of the table."
+    listed = tiktok_mm("train", corpus).stdout
+    for run in default_runs():
+        assert run.id in listed and run.label in listed
+    assert "runs/cnn3d: MSE (K²)" in tiktok_mm("train", corpus, "cnn3d").stdout
+
+
+def test_train_names_the_nearest_id(corpus):
+    "One line, and exit code 2."
+    run = tiktok_mm("train", corpus, "ensemble-compct")
+    assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1)
+    assert "no run 'ensemble-compct': did you mean 'ensemble-compact'?" in run.stderr
 
 
 @pytest.mark.parametrize(
@@ -109,3 +136,105 @@ def test_too_few_real_clips(real_data, tmp_path):
     assert tiktok_mm("extract", tmp_path, "--no-sheet").returncode == 0
     run = tiktok_mm("table", tmp_path)
     assert run.returncode == 2 and "too few to learn from" in run.stderr and run.stderr.count("\n") == 1
+
+
+QUICK = TrainConfig(epochs=1, batch_size=16)
+
+
+def with_split(experiment, **changes):
+    "The experiment with another split."
+    return replace(experiment, split=replace(experiment.split, **changes))
+
+
+def with_reposts(experiment):
+    "The experiment with a test video that is a near-duplicate of a training video."
+    groups = experiment.groups.copy()
+    groups[experiment.split.test[0]] = groups[experiment.split.train[0]]
+    return replace(experiment, groups=groups)
+
+
+LEAKS = {
+    "videos in two parts": lambda toy: with_split(toy, train=(*toy.split.train, toy.split.test[0])),
+    "near-duplicates": with_reposts,
+    "the training of the autoencoder": lambda toy: replace(toy, encoder=[*toy.encoder, toy.split.valid[0]]),
+}
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_leaks_are_refused_before_training(leak, tmp_path):
+    "An experiment with a leak of split, groups or encoder cannot be made, so no run is trained."
+    toy = toy_experiment(tmp_path, n=40)
+    runs = [replace(run, training=QUICK) for run in default_runs() if run.id == "ensemble-compact"]
+    with pytest.raises(UserError, match=leak):
+        make_report(LEAKS[leak](toy), runs)
+    assert not (tmp_path / "runs").exists()
+    assert make_report(toy, runs).labels == {"ensemble-compact": "Ensemble (compact)"}
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"ensemble-compact", "class-ensemble-compact"}
+
+
+def test_a_leaky_split_is_refused_before_the_autoencoder(corpus, tmp_path, monkeypatch):
+    "A split that separates near-duplicates or shares a video costs no training at all."
+
+    def leaky_split(table, kind, sizes, seed, groups):
+        ids = tuple(table.id)
+        return Split(kind, seed, ids[:6], ids[6:8], ids[5:])
+
+    folder = shutil.copytree(corpus, tmp_path / "corpus", ignore=shutil.ignore_patterns("runs", "autoencoder"))
+    monkeypatch.setattr(regression, "make_split", leaky_split)
+    with pytest.raises(UserError, match="videos in two parts"):
+        report_corpus(open_corpus(folder))
+    assert not (folder / "runs").exists() and not (folder / "features" / "autoencoder").exists()
+
+
+def test_a_leaky_autoencoder_is_refused_before_the_runs(corpus, tmp_path, monkeypatch):
+    "An autoencoder that was trained on every video is the only run folder."
+    fit_autoencoder = regression.fit_autoencoder
+
+    def fit_on_everything(train, folder, config, training, valid, **options):
+        everything = replace(train, **{name: [*value, *getattr(valid, name)] for name, value in lists(train).items()})
+        return fit_autoencoder(everything, folder, replace(config, epochs=1), QUICK, valid, **options)
+
+    def lists(videos):
+        return {name: value for name, value in vars(videos).items() if isinstance(value, list)}
+
+    folder = shutil.copytree(corpus, tmp_path / "corpus", ignore=shutil.ignore_patterns("runs", "autoencoder"))
+    monkeypatch.setattr(regression, "fit_autoencoder", fit_on_everything)
+    with pytest.raises(UserError, match="held-out videos in the training of the autoencoder"):
+        report_corpus(open_corpus(folder))
+    assert {path.name for path in (folder / "runs").iterdir()} == {"autoencoder", "split.json"}
+
+
+def test_leaks_of_targets_are_refused_after_training(tmp_path, monkeypatch):
+    "A scaler or quartiles of the test videos: the run that has them is refused, and no other is trained."
+    toy, fit = toy_experiment(tmp_path, n=40), regression.fit
+    test = toy.dataset.subset(toy.split.test).views_k
+    runs = [replace(run, training=QUICK) for run in default_runs() if run.id in ("ensemble-compact", "ensemble-paper")]
+
+    def fit_with_leak(run, videos, split, folder, outputs=1, target=None, progress=False):
+        target = Quartiles().fit(test) if outputs == 4 else TargetScaler(run.target).fit(test)
+        return fit(run, videos, split, folder, outputs, target)
+
+    monkeypatch.setattr(regression, "fit", fit_with_leak)
+    with pytest.raises(
+        UserError, match="scaler of ensemble-paper was not fitted on the training videos, but on the test"
+    ):
+        make_report(toy, runs)
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"ensemble-paper"}
+    assert not (tmp_path / "runs" / "ensemble-paper" / "predictions.csv").exists()
+    monkeypatch.setattr(regression, "fit", fit)
+    monkeypatch.setattr(classification, "fit", fit_with_leak)
+    with pytest.raises(UserError, match="the quartiles are not those of the training videos"):
+        make_report(toy, runs)
+    assert not (tmp_path / "runs" / "class-ensemble-compact" / "predictions.csv").exists()
+
+
+def test_undefined_metrics_are_null(tmp_path):
+    "Test videos with equal views: what is divided by their variance is null in JSON and a dash in the table."
+    toy = toy_experiment(tmp_path, n=40)
+    test = np.isin(toy.dataset.ids, toy.split.test)
+    equal = replace(toy.dataset, views_k=np.where(test, 7.0, toy.dataset.views_k))
+    runs = [replace(run, training=QUICK) for run in default_runs() if run.id == "ensemble-compact"]
+    report = make_report(replace(toy, dataset=equal), runs)
+    scores = json.loads(report.render("json"))["scores"]["ensemble-compact"]
+    assert scores["nMSE value"] is None and scores["R² log value"] is None and scores["MAE (K) value"] > 0
+    assert report.table().loc["Ensemble (compact)", ("this corpus", "nMSE")] == "–"

@@ -1,8 +1,9 @@
-"""A small replica of the site for tests: tag and video pages, the listing's paging, signed media, and switches for everything that goes wrong.
+"""A small replica of the site: tag and video pages, paged listings, signed media, and a switch for each known failure.
 
-    with Replica({"Dance": ["dance"]}, chaos={"empty_list": 1}) as site: scrape(out, site.topics, base_url=site.url, ...)
+    with Replica({"Dance": ["dance"]}, chaos={"empty_list": 1}) as site:
+        scrape(out, site.topics, base_url=site.url)
 
-`chaos` says how many times a trouble strikes (FOREVER: always), `fates` what is wrong with single videos.
+`chaos` maps a failure to the number of times it occurs (FOREVER: always), `fates` a video to what is wrong with it.
 """
 
 from .site import FOREVER, Replica

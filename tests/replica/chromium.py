@@ -1,4 +1,4 @@
-"What the browser tests share: one Chromium, and one way to run the scraper against a replica."
+"What the browser tests share: one Chromium, and a function that runs the scraper against a replica."
 
 import os
 import shutil
@@ -19,13 +19,15 @@ FAST = ScrapeConfig(delay=0, backoff=0.02, retries=2, scroll_wait=1, page_timeou
 
 def need(names: tuple[str, ...], package: str) -> None:
     "Skip the test where no program of these `names` is on the path; in CI it fails."
-    if not any(map(shutil.which, names)):
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no {names[0]}: apt install {package}")
+    if any(map(shutil.which, names)):
+        return
+    missing = pytest.fail if os.environ.get("CI") else pytest.skip
+    missing(f"no {names[0]}: apt install {package}")
 
 
 @pytest.fixture(scope="module")
 def browser():
-    "A Chromium that reaches nothing but this machine; without one tests skip with one line, and in CI they fail."
+    "A Chromium that reaches only this machine; where there is none, tests are skipped, and fail in CI."
     need(("chromium", "google-chrome"), "chromium")
     need(("chromedriver",), "chromium-driver")
     browser = Browser("http://127.0.0.1", page_timeout=FAST.page_timeout)
@@ -35,16 +37,16 @@ def browser():
 
 @pytest.fixture
 def display(browser):
-    "The name of an X display of its own, on which windows are shown to nobody."
+    "The name of a virtual X display."
     need(("Xvfb",), "xvfb")
-    told, tell = os.pipe()
+    read_end, write_end = os.pipe()
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(tell), "-screen", "0", "1280x1600x24", "-nolisten", "tcp"],
-        pass_fds=[tell],
+        ["Xvfb", "-displayfd", str(write_end), "-screen", "0", "1280x1600x24", "-nolisten", "tcp"],
+        pass_fds=[write_end],
         stderr=subprocess.DEVNULL,
     )
-    os.close(tell)
-    with open(told) as file:
+    os.close(write_end)
+    with open(read_end) as file:
         number = file.readline().strip()
     yield f":{number}"
     server.terminate()
@@ -52,16 +54,16 @@ def display(browser):
 
 
 def collect(browser, out, site: Replica, n=3, topics=None, config=FAST, **kwargs):
-    "Run the scraper against `site` as a new visitor, without the picture, which takes longer than the run; its result and its corpus."
+    "Run the scraper against `site` as a new visitor, without the figure, which takes longer: (result, corpus)."
     browser.base_url = site.url
     browser.driver.get("about:blank")
     browser.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    settings = dict(n=n, base_url=site.url, config=config, quiet=True, browser=browser) | kwargs
     with patch("tiktok_mm.scrape.views_figure"), patch("tiktok_mm.scrape.save_figure"):
-        result = scrape(
-            out, topics or site.topics, n=n, base_url=site.url, config=config, quiet=True, browser=browser, **kwargs
-        )
+        result = scrape(out, topics or site.topics, **settings)
     return result, Manifest(out)
 
 
 def states(corpus: Manifest) -> dict[str, str]:
+    "The state of each video."
     return {id: video["state"] for id, video in corpus.videos.items()}

@@ -1,4 +1,4 @@
-"The videos of the replica: drawn, spoken and encoded as those of the synthetic corpus, another one for every id, made when first asked for."
+"The videos of the replica, made like those of the synthetic corpus: one for each id, at its first request."
 
 import io
 from dataclasses import replace
@@ -13,7 +13,7 @@ from tiktok_mm.synthetic.corpus import write_video
 
 
 def clip_plan(id: str) -> VideoPlan:
-    "What the video of `id` shows and says, in two to three seconds."
+    "The plan of the video of `id`, two to three seconds long."
     return plan_video(int(id), seed=42, authors=89, seconds=(2, 3))
 
 
@@ -27,7 +27,7 @@ def make_clip(id: str) -> bytes:
 
 @cache
 def make_sound(id: str) -> bytes:
-    "The mp4 of `id` without its picture."
+    "The mp4 of `id` without its video stream."
     with TemporaryDirectory() as folder:
         write_video(replace(clip_plan(id), sound=True), path := Path(folder) / "clip.mp4")
         with av.open(str(path)) as whole, av.open(buffer := io.BytesIO(), "w", format="mp4") as out:

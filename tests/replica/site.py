@@ -1,7 +1,8 @@
-"The server of the replica: who asks for what gets which page, and what goes wrong on the way."
+"The server of the replica: which request gets which page, and which failures occur."
 
 import hashlib
 import hmac
+import io
 import json
 import math
 import secrets
@@ -20,49 +21,49 @@ FOREVER = math.inf
 
 
 class Replica:
-    "The site on 127.0.0.1; a context manager."
+    "The site on 127.0.0.1; a context manager, or `start` and `stop`."
 
     def __init__(
         self,
-        topics: dict,
-        per_tag=12,
-        page_size=6,
-        layout="new",
-        variant="xhr",
-        generation="universal",
-        chaos=None,
-        fates=None,
+        topics: dict,  # topic → its hashtags
+        per_tag=12,  # videos of a hashtag, besides two of the hashtag before
+        page_size=6,  # videos in one answer
+        layout="new",  # old: tiles show views, the heading counts views
+        variant="xhr",  # ssr: the first tiles are part of the page
+        generation="universal",  # of the embedded JSON: universal, sigi, next, none
+        chaos=None,  # failure → how often it occurs
+        fates=None,  # id → what is wrong with the video
         robots="User-agent: *\nDisallow: /inapp\n",
     ):
-        self.topics, self.page_size, self.layout, self.variant, self.generation = (
-            topics,
-            page_size,
-            layout,
-            variant,
-            generation,
-        )
+        self.topics, self.page_size, self.layout = topics, page_size, layout
+        self.variant, self.generation = variant, generation
         self.chaos, self.fates, self.robots = dict(chaos or {}), dict(fates or {}), robots
         self.lock, self.secret, self.log = threading.Lock(), secrets.token_bytes(16), []
         tags = [tag for tags in topics.values() for tag in tags]
-        own = {
-            tag: [f"7{1_000_000_000_000_000 + t * 1000 + i:018}" for i in range(per_tag)] for t, tag in enumerate(tags)
-        }
-        self.tags = {
-            tag: own[tag] + own[tags[t - 1]][:2] * (t > 0) for t, tag in enumerate(tags)
-        }  # two of each tag are in the next one's listing too
+        first = 1_000_000_000_000_000
+        own = {tag: [f"7{first + t * 1000 + i:018}" for i in range(per_tag)] for t, tag in enumerate(tags)}
+        self.tags = {tag: own[tag] + own[tags[t - 1]][:2] * (t > 0) for t, tag in enumerate(tags)}
 
-    def __enter__(self):
+    def start(self):
+        "Start the server."
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"site": self}))
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
 
-    def __exit__(self, *error):
+    def stop(self):
+        "Stop the server."
         self.server.shutdown()
         self.server.server_close()
 
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *error):
+        self.stop()
+
     def strikes(self, name: str) -> bool:
-        "Whether a trouble strikes now; each time uses up one of its times."
+        "Whether a failure occurs now; it occurs one time less from then on."
         with self.lock:
             left = self.chaos.get(name, 0)
             if left > 0:
@@ -70,15 +71,19 @@ class Replica:
             return left > 0
 
     def on(self, name: str) -> bool:
+        "Whether a failure still occurs."
         return self.chaos.get(name, 0) > 0
 
     def seconds(self, id: str) -> int:
+        "The duration of a video as its page states it, in seconds."
         return round(clip_plan(id).seconds)
 
     def views(self, id: str) -> int:
+        "The exact view count of a video, from 100 to 10 million."
         return int(10 ** (2 + int(hashlib.sha256(id.encode()).hexdigest()[:6], 16) / 2**24 * 5))
 
     def author(self, id: str) -> str:
+        "The handle of a video's author."
         return f"user.{int(id) % 89}"
 
     def clip(self, id: str) -> bytes:
@@ -87,6 +92,7 @@ class Replica:
             return (make_sound if self.fates.get(id) == "audio_only" else make_clip)(id)
 
     def sign(self, id: str, expire: int, token: str) -> str:
+        "The signature of a media URL for one session."
         return hmac.new(self.secret, f"{id}:{expire}:{token}".encode(), "sha256").hexdigest()[:32]
 
     def item(self, id: str, token: str) -> dict:
@@ -141,7 +147,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def send(self, body, kind="text/html; charset=utf-8", status=200, cut=None, **headers):
-        "Send a whole answer, or only the first `cut` bytes of it."
+        "Send an answer, or only its first `cut` bytes."
         body = body.encode() if isinstance(body, str) else body
         self.send_response(status)
         self.send_header("Content-Type", kind)
@@ -154,10 +160,10 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body[:cut])
 
     def reset(self):
-        "Break the connection as a failing network does."
+        "Reset the connection, as a failing network does."
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
-        self.wfile = self.rfile = open("/dev/null", "wb+")
+        self.wfile = self.rfile = io.BytesIO()
 
     def do_GET(self):
         url = urlparse(self.path)
@@ -198,7 +204,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send(self.site.robots, "text/plain")
 
     def trouble(self, where: str) -> bool:
-        "Whether something stands in the way of a page; it has been sent then."
+        "Whether a failure or a wall was sent instead of the page."
         strikes = self.site.strikes
         if strikes(f"reset_{where}"):
             self.reset()
@@ -221,15 +227,14 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def extra(self) -> str:
-        "What lies over or beside a page without being a wall."
+        "Overlays and other tiles that are not walls."
         overlays = {
             "captcha_container": '<div id="captcha_container"></div>',
             "cookie_banner": pages.BANNER,
             "login_popup": pages.POPUP,
         }
-        return "".join(html for name, html in overlays.items() if self.site.strikes(name)) + (
-            self.explore() if self.site.on("explore_tiles") else ""
-        )
+        shown = "".join(html for name, html in overlays.items() if self.site.strikes(name))
+        return shown + (self.explore() if self.site.on("explore_tiles") else "")
 
     def explore(self) -> str:
         "The tiles of all videos with their likes."
@@ -241,7 +246,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.site.on("missing_tag") or tag not in self.site.tags:
             return self.send(pages.page(pages.MISSING))
         videos = [self.site.item(id, self.token) for id in self.site.tags[tag]]
-        self.send(pages.tag_page(tag, videos, self.site.layout, self.site.variant, self.site.page_size, self.extra()))
+        look = {"layout": self.site.layout, "variant": self.site.variant, "page_size": self.site.page_size}
+        self.send(pages.tag_page(tag, videos, **look, extra=self.extra()))
 
     def item_list(self, tag: str, cursor: int):
         if self.site.strikes("slow_list"):
@@ -256,9 +262,8 @@ class Handler(BaseHTTPRequestHandler):
             item["tile"] = pages.tile(item, site.layout)
         after = cursor if site.strikes("duplicate_pages") else cursor + site.page_size
         more = after < len(ids) or site.on("no_item_list_at_end")
-        self.send(
-            json.dumps({"statusCode": 0, "itemList": items, "hasMore": more, "cursor": str(after)}), "application/json"
-        )
+        answer = {"statusCode": 0, "itemList": items, "hasMore": more, "cursor": str(after)}
+        self.send(json.dumps(answer), "application/json")
 
     def video(self, id: str):
         fate = self.site.fates.get(id, "")
@@ -270,7 +275,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.send("not here", status=404)
         status = int(fate) if fate.isdigit() else 0
         if not status:
-            self.site.clip(id)  # made before the page tells of it, for a download is not waited for as long as a page
+            self.site.clip(id)  # made now, because a download has a shorter timeout than a page
         generation = "none" if not status and self.site.strikes("no_json") else self.site.generation
         self.send(pages.video_page(self.site.item(id, self.token), status, generation, self.extra()))
 

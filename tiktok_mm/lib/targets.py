@@ -20,7 +20,7 @@ class TargetScaler:
     kind: str = "standard"  # none, standard, log or power
     mean: float = 0.0
     std: float = 1.0
-    exponent: float = 1.0  # of the curve before scaling: 1 is none, 0 the logarithm of 1 + views
+    exponent: float = 1.0  # of the Box-Cox transform of 1 + views: 1 only shifts, 0 is the logarithm
 
     def __post_init__(self):
         if self.kind not in ("none", "standard", "log", "power"):
@@ -33,14 +33,10 @@ class TargetScaler:
             return self
         if not views_k.std() > 0:
             raise UserError("the training view counts are all the same: there is nothing to learn")
-        curved = replace(
-            self,
-            mean=0.0,
-            std=1.0,
-            exponent=_most_normal(views_k) if self.kind == "power" else float(self.kind == "standard"),
-        )
-        target = curved.transform(views_k)
-        return replace(curved, mean=float(target.mean()), std=float(target.std()))
+        exponent = _most_normal(views_k) if self.kind == "power" else float(self.kind == "standard")
+        unscaled = replace(self, mean=0.0, std=1.0, exponent=exponent)
+        target = unscaled.transform(views_k)
+        return replace(unscaled, mean=float(target.mean()), std=float(target.std()))
 
     def transform(self, views_k) -> np.ndarray:
         "Views in thousands to the model's scale."
@@ -57,7 +53,7 @@ class TargetScaler:
 
 
 def _most_normal(views_k: np.ndarray) -> float:  # 0 to 1
-    "The exponent of the Box-Cox curve that makes these counts most likely to be normal."
+    "The exponent of the Box-Cox transform under which these counts are most likely to be normal."
     from scipy.stats import boxcox_normmax
 
     return float(np.clip(boxcox_normmax(1 + views_k, method="mle"), 0, 1))
@@ -67,12 +63,12 @@ def _most_normal(views_k: np.ndarray) -> float:  # 0 to 1
 class Quartiles:
     "Views in thousands to classes 0…3; fit it on training videos only."
 
-    thresholds: tuple[float, ...] = ()
+    thresholds: tuple[float, ...] = ()  # thousands of views
 
     def fit(self, views_k) -> "Quartiles":
         "The quartiles of these (training) view counts."
         return replace(self, thresholds=tuple(float(x) for x in np.quantile(views_k, (0.25, 0.5, 0.75))))
 
-    def transform(self, views_k) -> np.ndarray:  # 0…3; a video on a threshold belongs to the quarter below
+    def transform(self, views_k) -> np.ndarray:  # 0…3; a video on a threshold belongs to the quartile below
         "The class of each view count."
         return np.searchsorted(self.thresholds, views_k)

@@ -1,10 +1,11 @@
-"""Mend a CPU build of torch beside a torchvision that was built for CUDA, in this environment only.
+"""Make a CUDA build of torchvision importable beside a CPU build of torch, in this environment only.
 
-Package registries carry torchvision for CUDA alone. Beside a CPU torch its compiled operators cannot be loaded and `import torchvision`
-fails with "operator torchvision::nms does not exist", and with it Lightning and torchmetrics. Everything that this project needs of
-torchvision (transforms, video models) works as soon as the two operators' schemas are known. Where the plain import fails with that
-message, this script adds an import hook to the environment's site-packages, which declares them just before torchvision is first
-imported; it imports nothing by itself, so starting Python costs no more than before. Where the import works it does nothing.
+Package registries carry torchvision for CUDA alone. Beside a CPU build of torch its compiled operators cannot be loaded
+and `import torchvision` fails with "operator torchvision::nms does not exist", and with it Lightning and torchmetrics.
+Everything that this project needs of torchvision (transforms, video models) works as soon as the schemas of the two
+operators are known. Where the plain import fails with that message, this script adds an import hook to the
+environment's site-packages, which declares them just before torchvision is first imported. The hook imports nothing by
+itself, so starting Python costs no more than before. Where the import works the script does nothing.
 """
 
 import subprocess
@@ -12,14 +13,15 @@ import sys
 import sysconfig
 from pathlib import Path
 
-HOOK = """"Declare torchvision's operators before its first import (written by scripts/mend_torchvision.py)."
+HOOK = """"Declare torchvision's operators before its first import (written by scripts/fix_torchvision.py)."
 import sys
 
 
 class DeclareOperators:
     "A finder that finds nothing: it declares the operators and leaves the import to the others."
     def find_spec(self, name, path=None, target=None):
-        if name != "torchvision": return None
+        if name != "torchvision":
+            return None
         sys.meta_path.remove(self)
         import torch
         self.library = torch.library.Library("torchvision", "DEF")

@@ -1,0 +1,110 @@
+"""Build the documentation site into `_docs` and check its links, for `make docs`, the docs workflow and the site test.
+
+nbdev processes the notebooks (docments, hidden cells), smalldocs renders the result from `_quarto.yml`, and `repair`
+changes what smalldocs does not do itself.
+"""
+
+import json
+import os
+import posixpath
+import re
+import shutil
+import subprocess
+import sys
+from functools import partial
+from html import unescape
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import yaml
+from latex2mathml.converter import convert
+
+ROOT = Path(__file__).resolve().parents[1]
+PROCESSED, SITE = ROOT / "_proc", ROOT / "_docs"
+
+MATH = re.compile(r'(?<=<span class="math )(inline|display)">\\[(\[](.*?)\\[)\]]', re.DOTALL)
+KATEX = re.compile(r"<(?:link|script)[^>]*katex[^>]*>(?:</script>)?")
+WEB_FONT = re.compile(r"@import url\(['\"]?https?:[^)]*\);?")
+
+
+def process() -> None:
+    "Run `nbdev_proc_nbs` into `_proc`. It asks only whether Quarto is there, so a stub stands in for it."
+    shutil.rmtree(PROCESSED, ignore_errors=True)
+    with TemporaryDirectory() as tmp:
+        stub = Path(tmp) / "quarto"
+        stub.write_text("#!/bin/sh\nexit 0\n")
+        stub.chmod(0o755)
+        # the import cells of the notebooks run here, and some examples import from tests/
+        paths = {
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"], tmp]),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+        }
+        subprocess.run(["nbdev_proc_nbs"], cwd=ROOT, env=os.environ | paths, check=True)
+
+
+def take_output_files() -> dict[str, str]:
+    "Remove `output-file`, which smalldocs does not read; which page (value) nbdev's links call by that name (key)."
+    pages = {}
+    for path in PROCESSED.rglob("*.ipynb"):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        folder = path.parent.relative_to(PROCESSED)
+        for cell in notebook["cells"]:
+            source = "".join(cell["source"])
+            if cell["cell_type"] == "raw" and (found := re.search(r"^output-file: (.+)\n", source, re.MULTILINE)):
+                pages[(folder / found[1].strip()).as_posix()] = (folder / f"{path.stem}.html").as_posix()
+                cell["source"] = source.replace(found[0], "")
+        path.write_text(json.dumps(notebook, ensure_ascii=False), encoding="utf-8")
+    return pages
+
+
+def render() -> bool:
+    "Run smalldocs on `_proc` and move the site to `_docs`; whether `smalldocs check` found nothing wrong."
+    smalldocs = str(Path(sys.executable).with_name("smalldocs"))
+    subprocess.run([smalldocs, "render", "--quiet", PROCESSED], check=True, stderr=subprocess.DEVNULL)
+    shutil.rmtree(SITE, ignore_errors=True)
+    shutil.move(PROCESSED / SITE.name, SITE)
+    return subprocess.run([smalldocs, "check", PROCESSED], check=False).returncode == 0
+
+
+def mathml(match: re.Match) -> str:
+    "One formula as MathML: browsers draw it without KaTeX, which smalldocs would load from another server."
+    return f'{match[1]}">' + convert(unescape(match[2]), display="inline" if match[1] == "inline" else "block")
+
+
+def relative_link(match: re.Match, here: str, pages: dict[str, str], anchors: dict[str, set[str]]) -> str:
+    "nbdev's link, relative to page `here`; a part of a class that has no anchor of its own leads to the class."
+    target, _, name = match[1].partition("#")
+    target = pages.get(target, target)
+    while name and name not in anchors.get(target, ()):
+        name = name.rpartition(".")[0]
+    return posixpath.relpath(target, posixpath.dirname(here) or ".") + (f"#{name}" if name else "")
+
+
+def repair(pages: dict[str, str]) -> None:
+    "In every page: nbdev's absolute links made relative, formulas as MathML; nothing loaded from other servers."
+    base = yaml.safe_load((ROOT / "_quarto.yml").read_text())["website"]["site-url"].rstrip("/") + "/"
+    link = re.compile(f'(?<=<a href="){re.escape(base)}([^"]+)')
+    texts = {path.relative_to(SITE).as_posix(): path.read_text(encoding="utf-8") for path in SITE.rglob("*.html")}
+    anchors = {page: set(re.findall(r'\bid="([^"]+)"', text)) for page, text in texts.items()}
+    for page, text in texts.items():
+        text = link.sub(partial(relative_link, here=page, pages=pages, anchors=anchors), text)
+        text = KATEX.sub("", MATH.sub(mathml, text))
+        # the navbar is a dark part of the page, in which the results of the search would be dark on dark
+        text = text.replace('id="quarto-search"', 'id="quarto-search" data-bs-theme="light"')
+        (SITE / page).write_text(text, encoding="utf-8")
+    for theme in SITE.glob("site_libs/themes/*.css"):
+        theme.write_text(WEB_FONT.sub("", theme.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def main() -> int:
+    process()
+    pages = take_output_files()
+    clean = render()
+    repair(pages)
+    shutil.rmtree(PROCESSED)
+    print(f"{len(list(SITE.rglob('*.html')))} pages in {SITE.name}/")
+    return not clean
+
+
+if __name__ == "__main__":
+    sys.exit(main())
