@@ -90,7 +90,7 @@ def find_metadata(
     if corpus.is_file():
         return corpus.parent, corpus
     if not corpus.is_dir():
-        raise UserError(f"{corpus} is not there: give a folder with videos and {_WANTED}")
+        raise UserError(f"{corpus} does not exist: give a folder with videos and {_WANTED}")
     found = [path for path in sorted(corpus.iterdir()) if _is_metadata(path)]
     found = [path for path in found if path.name == "manifest.jsonl"] or found
     if not found:
