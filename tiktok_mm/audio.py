@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import numpy as np
@@ -28,7 +29,6 @@ from tiktok_mm.lib.store import (
     config_hash,
     features_header,
     is_cached,
-    load_stage,
     save_features,
     write_jsonl,
 )
@@ -99,7 +99,7 @@ def checkpoint_file(name: str) -> str:  # a path, or one of Whisper's names
 class CachingEncoder(torch.nn.Module):
     "Whisper's encoder that encodes every window of 30 s once and caches the hidden states of all its layers."
 
-    def __init__(self, encoder: torch.nn.Module):
+    def __init__(self, encoder: Any):
         super().__init__()
         self.encoder, self.cache, self.states = encoder, {}, []
         encoder.blocks[0].register_forward_pre_hook(lambda block, inputs: self.states.append(inputs[0]))

@@ -12,7 +12,7 @@ __all__ = ['HELP', 'SETTINGS', 'app', 'scraping', 'CorpusPath', 'Workers', 'Seed
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,7 +21,7 @@ from .lib.core import UserError
 
 # %% ../nbs/cli.ipynb #74dfc1fe
 HELP = {"help_option_names": ["-h", "--help"]}
-SETTINGS = dict(
+SETTINGS: dict[str, Any] = dict(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",

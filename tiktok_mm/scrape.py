@@ -52,8 +52,8 @@ def discover(self: Scraper, topic: str, hashtag: str, batch: ListingPage) -> Non
     corpus, done = self.corpus, self.corpus.n_listed(hashtag)
     purged = {event["key"] for event in corpus.run_events("purged")}
     listed = {id for id in corpus.videos for place in corpus.listings_of(id) if place["hashtag"] == hashtag}
-    ids = dict.fromkeys(item.id for item in batch.items if hash_id(item.id) not in purged and item.id not in listed)
-    ids = list(ids)[: self.config.per_tag - done]
+    new = dict.fromkeys(item.id for item in batch.items if hash_id(item.id) not in purged and item.id not in listed)
+    ids = list(new)[: self.config.per_tag - done]
     entries = [entry for entry in batch.entries if str(entry["id"]) in ids]
     if ids:
         corpus.save_entries(hashtag, batch.page, entries, cursor=batch.cursor, source=batch.source)

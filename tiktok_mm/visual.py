@@ -74,7 +74,7 @@ def _bilinear(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
 # %% ../nbs/02_visual.ipynb #3a1b5c70
 def _letterbox(image: np.ndarray, box: tuple[int, int], resize) -> np.ndarray:
     "The image, resized to fit into a black box (height, width)."
-    rows, columns = _fit(*image.shape[:2], box)
+    rows, columns = _fit(image.shape[0], image.shape[1], box)
     canvas = np.zeros((*box, 3), np.uint8)
     canvas[rows, columns] = resize(image, rows.stop - rows.start, columns.stop - columns.start)
     return canvas

@@ -187,7 +187,7 @@ def _views_in_thousands(record: dict) -> dict:
     if raw is None:
         raise _no_field("view count", [*FIELDS["views"].split()[1:4], "views_k"], record)
     try:
-        value = float(raw)
+        value = float(str(raw))
     except (TypeError, ValueError):
         value = -1.0
     if not 0 <= value < float("inf"):

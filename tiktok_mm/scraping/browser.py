@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 from urllib.parse import urlparse
 
 from fastcore.basics import patch
@@ -78,6 +79,13 @@ def _programs() -> tuple[str, str]:
 # %% ../../nbs/scraping/browser.ipynb #19f8c9e7
 class Browser:
     "A Chromium that reaches only the site."
+
+    driver: Any  # Selenium's; None while Chromium does not run
+    version: str  # of Chromium
+    user_agent: str
+    status: int | None  # HTTP status of the page
+    _requests: dict[str, tuple[str, int]]  # id → URL and HTTP status of the requests that are under way
+    _received: list[tuple]  # answers that nobody has asked for yet
 
     def __init__(
         self,

@@ -199,4 +199,4 @@ def _received(answers: list[tuple], page: int, about: dict) -> list[ListingPage]
         if "/detail" in url and status < 400:
             about.update(read_challenge(text or "{}"))
     lists = [answer for answer in answers if "/item_list" in answer[0]]
-    return [read_page(*answer, page=page + i) for i, answer in enumerate(lists, 1)]
+    return [read_page(url, status, text, page + i) for i, (url, status, text) in enumerate(lists, 1)]

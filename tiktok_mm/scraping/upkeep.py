@@ -11,7 +11,7 @@ import json
 import random
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
@@ -39,22 +39,22 @@ def refresh(
     browser: Browser | None = None,  # use this one
 ) -> ScrapeResult:  # with the table of `history`
     "Take another snapshot of the counts of the verified videos."
-    corpus, stopped = open_manifest(corpus), None
-    with locked(corpus.path):
-        run = corpus.run_events("run")[0]
-        videos = [video for video in corpus.videos.values() if video["state"] == "verified"]
+    manifest, stopped = open_manifest(corpus), None
+    with locked(manifest.path):
+        run = manifest.run_events("run")[0]
+        videos = [video for video in manifest.videos.values() if video["state"] == "verified"]
         with (
-            browser_for(corpus.path, run["base_url"], headed, config, browser=browser) as browser,
+            browser_for(manifest.path, run["base_url"], headed, config, browser=browser) as browser,
             Progress({"snapshots": len(videos)}, quiet) as progress,
         ):
             try:
-                scraper = Scraper(corpus, browser, config, run["base_url"], progress=progress, headed=headed)
+                scraper = Scraper(manifest, browser, config, run["base_url"], progress=progress, headed=headed)
                 for done, video in enumerate(videos, 1):
                     scraper.snapshot(video)
                     progress.update("snapshots", done)
             except Stopped as error:
                 stopped = str(error)
-    return ScrapeResult(history(corpus.path), stopped=stopped)
+    return ScrapeResult(history(manifest.path), stopped=stopped)
 
 # %% ../../nbs/scraping/upkeep.ipynb #da9d5d2f
 @patch
@@ -134,7 +134,7 @@ def _read_json(path: Path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-_TEXTS = {
+_TEXTS: dict[str, tuple[Callable, Callable]] = {
     ".jsonl": (read_jsonl, write_jsonl),
     ".json": (_read_json, write_json),
     ".json.gz": (read_raw, write_raw),
