@@ -83,7 +83,7 @@ class CorpusCheck:
 
     __repr__ = __str__
 
-
+# %% ../nbs/01_data.ipynb #607182a4
 def _describe(name: str, found: pd.DataFrame) -> list[str]:
     "Two lines about the findings of one check: what it means, and the first five videos."
     level, meaning = CHECKS[name]

@@ -259,7 +259,7 @@ def to_row(
             row[field] = _CONVERTERS.get(field, str)(value)
     return row
 
-
+# %% ../../nbs/formats/records.ipynb #7182a3b5
 def _to_number(value):
     return pd.to_numeric(str(value), errors="coerce")
 

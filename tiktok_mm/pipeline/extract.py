@@ -196,7 +196,7 @@ def views_text(views_k: float) -> str:
             return f"{views_k / size:.3g}{suffix}"
     return f"{views_k * 1000:.0f}"
 
-
+# %% ../../nbs/pipeline/extract.ipynb #8293b4c6
 def contact_sheet(
     corpus: Corpus,  # with features
     videos: int = 8,  # how many videos to show
