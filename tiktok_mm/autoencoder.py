@@ -42,7 +42,7 @@ class ConvLSTMCell(nn.Module):
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         "The states (h, c) after the frame `x`; None is the state before the first frame, all zeros."
         if state is None:  # an h without channels: nothing to read
-            state = tuple(x.new_zeros(len(x), channels, *x.shape[2:]) for channels in (0, self.hidden))
+            state = x.new_zeros(len(x), 0, *x.shape[2:]), x.new_zeros(len(x), self.hidden, *x.shape[2:])
         h, c = state
         weight = self.gates.weight[:, : self.channels + h.shape[1]]
         if use_winograd(x, weight):
@@ -117,7 +117,7 @@ def _open_gates(self: ConvLSTMAutoencoder, gain: float) -> None:
 
 # %% ../nbs/04_autoencoder.ipynb #394cdea4
 @patch
-def _step(self: ConvLSTMAutoencoder, cell: ConvLSTMCell, x: Tensor, state):
+def _step(self: ConvLSTMAutoencoder, cell: nn.Module, x: Tensor, state):
     "One step of `cell`, with its gates kept for the gradient or computed again."
     if self.gradient_checkpointing and torch.is_grad_enabled():
         return checkpoint(cell, x, state, use_reentrant=False)

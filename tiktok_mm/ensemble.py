@@ -9,6 +9,7 @@ __all__ = ['EnsembleConfig', 'sinusoids', 'ChannelTokens', 'Tokens', 'scaled_pos
 # %% ../nbs/06_ensemble.ipynb #06cc91bb
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -86,6 +87,14 @@ class Tokens(nn.Module):
         self.register_buffer("std", torch.ones(shape))
         self.modality = nn.Parameter(torch.randn(1, width) * 0.02)  # added to every token of the modality
         self.missing = nn.Parameter(torch.randn(width) * 0.02)  # the token of a missing modality
+
+    def values(self, batch: Batch) -> Tensor:
+        "What is standardised, (N, …)."
+        raise NotImplementedError
+
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        "Tokens (B, T, width) and the mask of the real ones (B, T)."
+        raise NotImplementedError
 
     def fit_normalizer(self, batch: Batch) -> None:
         "Measure mean and deviation of the real values of the training videos."
@@ -243,8 +252,8 @@ class Ensemble(nn.Module):
         super().__init__()
         self.config, self.tokens = config, build_tokens(config)
         paper = config.tokens == "channels"
-        widths = {name: tokens.width if paper else config.width for name, tokens in self.tokens.items()}
-        lengths = {name: tokens.length if paper else None for name, tokens in self.tokens.items()}
+        widths: dict[str, Any] = {name: tokens.width if paper else config.width for name, tokens in self.tokens.items()}
+        lengths: dict[str, Any] = {name: tokens.length if paper else None for name, tokens in self.tokens.items()}
         if config.fusion == "early":
             widest = max(widths.values())
             narrow = {name: width for name, width in widths.items() if width != widest}

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,13 +79,18 @@ def build_model(
     return EndToEndEnsemble(encoder, Ensemble(outputs, _model_config(EnsembleConfig, run, visual=visual, audio=audio)))
 
 
-def _model_config(config: type, run: RunConfig, **sizes):
+def _model_config(config: Any, run: RunConfig, **sizes):
     "The settings of a model: its preset with the sizes of the inputs and the changes of the run."
     make = config.paper if run.preset == "paper" else config
     return make(**sizes, **run.settings)
 
 # %% ../nbs/07_regression.ipynb #6dc234f1
-LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss, "entropy": F.cross_entropy}
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": F.mse_loss,
+    "mae": F.l1_loss,
+    "huber": F.huber_loss,
+    "entropy": F.cross_entropy,
+}
 
 
 def objective(name: str) -> Callable[[Tensor, Batch], Tensor]:
@@ -110,7 +116,7 @@ def fit(
     "Train one model, or load it if the folder holds the same run."
     torch.manual_seed(run.training.seed)
     target = target or TargetScaler(run.target).fit(videos.subset(split.train).views_k)
-    model = build_model(run, videos, outputs)
+    model: Any = build_model(run, videos, outputs)
     metadata = _metadata(run, videos, split, outputs, target, model.reads)
     if same_run(folder, metadata):
         return load_weights(folder, model)
@@ -142,7 +148,7 @@ def _metadata(run: RunConfig, videos: Dataset, split: Split, outputs: int, targe
 def _fingerprint(videos: Dataset, reads: Sequence[str], encoder: str | None) -> list[str]:
     "A hash of everything that a model reads, and of the encoder that it starts from."
     start = [hashlib.sha256((Path(encoder) / "weights.safetensors").read_bytes()).hexdigest()[:16]] if encoder else []
-    return [videos.fingerprint({"views_k", *reads} - {"frame_mask"}), *start]
+    return [videos.fingerprint([*({"views_k", *reads} - {"frame_mask"})]), *start]
 
 
 def _start_at_constant(model: nn.Module, target: np.ndarray, loss: str) -> None:
@@ -155,7 +161,7 @@ def _start_at_constant(model: nn.Module, target: np.ndarray, loss: str) -> None:
 # %% ../nbs/07_regression.ipynb #6192327e
 @torch.no_grad()
 def model_outputs(
-    model: nn.Module,
+    model: Any,  # Batch → (B, outputs), with the fields that it reads in `reads`
     videos: Dataset,
     batch_size: int = 16,
 ) -> np.ndarray:  # (N, outputs)

@@ -9,7 +9,7 @@ __all__ = ['N_COLOURS', 'Batch', 'pad_frames', 'Dataset', 'load_dataset']
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -137,7 +137,7 @@ def load_dataset(
     if not any(visual) and not any(audio):
         raise UserError(f"{corpus.folder} has no features yet: run `tiktok-mm extract {corpus.folder}`")
     layers = np.stack(_fill(audio, "embedding", _like(audio, "embedding", (7, 1), np.float32)))
-    fields = dict(
+    fields: dict[str, Any] = dict(
         audio=layers,
         speech=np.array([bool(row.get("speech", False)) for row in audio]),
         words=_fill(audio, "words", np.zeros((0, layers.shape[2]), np.float32)),

@@ -56,8 +56,9 @@ def plot_predictions(
     import matplotlib.pyplot as plt
 
     columns = len(predictions)
-    layout = dict(sharex=True, sharey="row", squeeze=False, height_ratios=(2, 1))
-    fig, axes = plt.subplots(2, columns, figsize=(2.7 * columns, 4.6), **layout)
+    fig, axes = plt.subplots(
+        2, columns, figsize=(2.7 * columns, 4.6), sharex=True, sharey="row", squeeze=False, height_ratios=(2, 1)
+    )
     actual = np.clip(views_k, 1e-2, None)
     ends = [actual.min(), actual.max()]
     for (title, prediction), (above, below) in zip(predictions.items(), axes.T):

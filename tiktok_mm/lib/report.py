@@ -246,7 +246,7 @@ def _render_json(report: Report) -> str:
 
 def _by_run(report: Report, table: pd.DataFrame) -> dict:  # run id → label and column → number, or None
     "A table of numbers for JSON."
-    rows = {}
+    rows: dict[str, dict] = {}
     for id, values in table.to_dict("index").items():
         rows[id] = {"label": report.label(id)}
         for column, number in values.items():

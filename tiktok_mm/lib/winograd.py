@@ -6,7 +6,7 @@
 __all__ = ['WinogradStep', 'use_winograd']
 
 # %% ../../nbs/lib/winograd.ipynb #47841cf0
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ _B = [
     [0, 2, -1, -2, 1, 0],
     [0, 4, 0, -5, 0, 1],
 ]  # 6 values of a tile → 6
-_G = [
+_G: list[list[float]] = [
     [1 / 4, 0, 0],
     [-1 / 6, -1 / 6, -1 / 6],
     [-1 / 6, 1 / 6, -1 / 6],
@@ -32,7 +32,7 @@ _G = [
 _A = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]  # 6 products → 4 outputs
 
 # %% ../../nbs/lib/winograd.ipynb #2c6b4385
-def _square(matrix: list[list[float]], like: Tensor) -> Tensor:
+def _square(matrix: Sequence[Sequence[float]], like: Tensor) -> Tensor:
     "The transform of rows and columns in one matrix, in the precision of `like`."
     one = torch.tensor(matrix, dtype=like.dtype)
     return torch.kron(one, one)
