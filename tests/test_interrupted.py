@@ -13,10 +13,10 @@ import pytest
 from tiktok_mm.data import open_corpus
 from tiktok_mm.lib.training import read_log
 from tiktok_mm.pipeline.extract import extract
-from tiktok_mm.regression import train_by_name
+from tiktok_mm.regression import train_by_id
 from tiktok_mm.visual import VisualConfig
 
-ROW = "ensemble, compact"
+RUN = "ensemble-compact"
 FIRST = dict(seed=42, epochs=200)
 
 
@@ -34,11 +34,11 @@ def killed(extracted, tmp_path_factory):
     folder = shutil.copytree(extracted, tmp_path_factory.mktemp("killed") / "corpus")
     code = (
         "from tiktok_mm.data import open_corpus\n"
-        "from tiktok_mm.regression import train_by_name\n"
-        f"train_by_name(open_corpus({str(folder)!r}), {ROW!r}, **{FIRST})\n"
+        "from tiktok_mm.regression import train_by_id\n"
+        f"train_by_id(open_corpus({str(folder)!r}), {RUN!r}, **{FIRST})\n"
     )
     run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    checkpoint, saved = folder / "runs" / "ensemble-compact" / "checkpoints" / "last.ckpt", set()
+    checkpoint, saved = folder / "runs" / RUN / "checkpoints" / "last.ckpt", set()
     while run.poll() is None and len(saved) < 6:
         time.sleep(0.002)
         with contextlib.suppress(FileNotFoundError):
@@ -50,7 +50,7 @@ def killed(extracted, tmp_path_factory):
 
 def outcome(folder) -> tuple[list, str]:
     "The log and the predictions of the run."
-    run = folder / "runs" / "ensemble-compact"
+    run = folder / "runs" / RUN
     return read_log(run), (run / "predictions.csv").read_text()
 
 
@@ -78,7 +78,7 @@ def test_another_run_starts_from_scratch(changed, killed, extracted, tmp_path, c
         if changed == "features":
             extract(open_corpus(folder), visual=VisualConfig(frame_skip=100), progress=False)
         caplog.clear()
-        train_by_name(open_corpus(folder), ROW, **CHANGES[changed])
+        train_by_id(open_corpus(folder), RUN, **CHANGES[changed])
         assert len(fresh_starts(caplog)) == (folder == disturbed)
     assert outcome(disturbed) == outcome(undisturbed)
 
@@ -87,12 +87,9 @@ def test_the_same_run_resumes(killed, extracted, tmp_path, caplog):
     "After a kill, the same run resumes and ends with the weights of an undisturbed one."
     disturbed, undisturbed = (shutil.copytree(source, tmp_path / source.parent.name) for source in (killed, extracted))
     for folder in (disturbed, undisturbed):
-        train_by_name(open_corpus(folder), ROW, **FIRST)
+        train_by_id(open_corpus(folder), RUN, **FIRST)
     assert not fresh_starts(caplog)
     assert outcome(disturbed)[1] == outcome(undisturbed)[1]
-    weights = [
-        (folder / "runs" / "ensemble-compact" / "weights.safetensors").read_bytes()
-        for folder in (disturbed, undisturbed)
-    ]
+    weights = [(folder / "runs" / RUN / "weights.safetensors").read_bytes() for folder in (disturbed, undisturbed)]
     assert weights[0] == weights[1]
-    assert len(list((disturbed / "runs" / "ensemble-compact" / "log").iterdir())) == 2
+    assert len(list((disturbed / "runs" / RUN / "log").iterdir())) == 2

@@ -147,6 +147,7 @@ def train_model(
 _EXPECTED = (
     "The '(train|val)_dataloader' does not have many workers",  # batches are slices of arrays in memory
     "Checkpoint directory .* exists and is not empty",  # a run that resumes
+    "You defined a `validation_step` but have no `val_dataloader`",  # a run without validation videos
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own call of PyTorch
 )
 
