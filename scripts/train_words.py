@@ -32,7 +32,8 @@ from whisper.model import ModelDimensions, Whisper, sinusoids
 from whisper.tokenizer import get_tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tiktok_mm.synthetic.speech import HELD_OUT_VOICE, SAMPLE_RATE, VOICES, WORDS, synthesize
+from tiktok_mm.lib.media import SAMPLE_RATE
+from tiktok_mm.synthetic.speech import HELD_OUT_VOICE, VOICES, WORDS, synthesize
 
 CHECKPOINT = Path(__file__).parents[1] / "tiktok_mm" / "assets" / "whisper-words.pt"
 TRAINING_VOICES = [v for v in VOICES if v != HELD_OUT_VOICE]

@@ -227,7 +227,7 @@ def fit_autoencoder(
         "valid": valid.ids if valid else [],
         "data": [part.fingerprint(["clips"]) for part in (train, valid) if part],
     }
-    if same_run(folder, metadata):
+    if same_run(folder, metadata, model):
         return load_weights(folder, model)
     log = train_model(
         model,

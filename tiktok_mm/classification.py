@@ -9,7 +9,6 @@ __all__ = ['classification_runs', 'classify_run', 'classify', 'make_report', 're
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd

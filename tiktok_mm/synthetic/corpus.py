@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..lib.core import UserError
+from ..lib.media import SAMPLE_RATE
 from ..lib.store import atomic_write, write_json, write_jsonl
 from tiktok_mm.synthetic.causes import (
     RATES,
@@ -27,7 +28,7 @@ from tiktok_mm.synthetic.causes import (
     plan_video,
     score_to_views,
 )
-from .speech import SAMPLE_RATE, VOICES, synthesize
+from .speech import VOICES, synthesize
 
 # %% ../../nbs/synthetic/corpus.ipynb #652e70f4
 HUES = {"ball": 0.02, "star": 0.15, "ring": 0.55, "cross": 0.8}  # hue of a subject, 0 to 1
