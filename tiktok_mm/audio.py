@@ -21,7 +21,7 @@ from urllib.error import URLError
 import numpy as np
 import torch
 
-from .lib.core import UserError, error_text
+from .lib.core import UserError, error_text, flush_denormals
 from .lib.media import SAMPLE_RATE, run_ffmpeg
 from tiktok_mm.lib.store import (
     Corpus,
@@ -129,6 +129,7 @@ def load_whisper(name: str = "words"):
 def _load(name: str):
     import whisper
 
+    flush_denormals()
     try:
         model = whisper.load_model(name, device="cpu").eval()
     except (URLError, OSError) as error:

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
 from .batch import Batch, Dataset
-from .core import UserError
+from .core import UserError, flush_denormals
 from .store import atomic_write, write_json
 
 # %% ../../nbs/lib/training.ipynb #a59a575b
