@@ -154,9 +154,7 @@ def train_model(
     monitor = "valid_loss" if valid and not config.one_cycle else None
     keep = ModelCheckpoint(checkpoints, "best", monitor=monitor, save_last=True, enable_version_counter=False)
     trainer = _trainer(folder, config, [keep, *callbacks, *_stopping(config, valid)], progress)
-    torch.set_flush_denormal(
-        True
-    )  # gradients of an LSTM end in numbers near zero that take a processor many times longer
+    flush_denormals()
     with warnings.catch_warnings():
         for message in _EXPECTED:
             warnings.filterwarnings("ignore", message)
