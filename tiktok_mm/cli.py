@@ -297,7 +297,7 @@ def train(
         runs = default_runs(seed, swin_weights, preset)
         typer.echo("\n".join(f"{one.id:<26}{one.label}" for one in runs))
         return
-    told = train_by_id(
+    line = train_by_id(
         open_corpus(corpus),
         run,
         split=split,
@@ -310,7 +310,7 @@ def train(
         devices=devices,
         **changes,
     )
-    typer.echo(told)
+    typer.echo(line)
 
 # %% ../nbs/cli.ipynb #70372845
 @app.command()
@@ -391,7 +391,7 @@ def demo(
 def main() -> None:
     "Run the command line; called by `tiktok-mm`."
     try:
-        app()
+        app(prog_name="tiktok-mm")
     except UserError as error:
         sys.exit(_fail(f"tiktok-mm: {error}", 2))
     except KeyboardInterrupt:
