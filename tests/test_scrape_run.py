@@ -1,19 +1,14 @@
 "Complete runs with the real Chromium: all topics, kills at random times, leftovers, and contacted hosts."
 
-import functools
 import gzip
 import json
-import operator
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 
 import pytest
 
@@ -22,56 +17,16 @@ if not os.environ.get("CI"):
 import psutil
 
 from replica import FOREVER, Replica
-from replica.chromium import FAST, browser, collect
+from replica.chromium import FAST, browser, collect, start
 from replica.media import clip_plan
 from tiktok_mm.data import open_corpus
 from tiktok_mm.lib.store import read_jsonl
 from tiktok_mm.scrape import scrape
 from tiktok_mm.scraping.browser import Browser
-from tiktok_mm.scraping.manifest import Manifest, history, read_raw
+from tiktok_mm.scraping.manifest import Manifest, history
 from tiktok_mm.scraping.pages import PageError
-from tiktok_mm.scraping.sampling import TOPICS, draw_order
+from tiktok_mm.scraping.sampling import TOPICS
 from tiktok_mm.scraping.upkeep import anonymise, purge, refresh, self_check
-
-PROGRAM = """
-import json, sys
-from unittest.mock import patch
-from tiktok_mm.scrape import scrape
-from tiktok_mm.scraping.site import ScrapeConfig
-out, url, topics, n, config = sys.argv[1:]
-config = ScrapeConfig(**json.loads(config))
-with patch("tiktok_mm.scrape.views_figure"), patch("tiktok_mm.scrape.save_figure"):
-    scrape(out, json.loads(topics), n=int(n), base_url=url, config=config, quiet=True)
-"""
-
-
-def start(out, site: Replica, n: int) -> subprocess.Popen:
-    "Start the scraper in another process, with its own browser and without the figure."
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(out), site.url, json.dumps(site.topics), str(n), json.dumps(asdict(FAST))],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-
-
-def content(corpus: Manifest) -> tuple:
-    "The records of a corpus without times, how many events it has of each kind, and its files."
-    drop = {"at", "collected_at"}
-    videos = sorted(
-        ({key: value for key, value in video.items() if key not in drop} for video in corpus.videos.values()),
-        key=lambda video: video["id"],
-    )
-    steps = Counter(
-        (event.get("id"), event.get("state"), event.get("event"))
-        for event in corpus.events
-        if event.get("event") != "run"
-    )
-    files = sorted(
-        str(path.relative_to(corpus.path))
-        for path in corpus.path.rglob("*")
-        if path.is_file() and path.parts[-2] != "tags"
-    )
-    return videos, steps, files
 
 
 @pytest.fixture(scope="module")
@@ -171,58 +126,6 @@ def test_a_purged_video_leaves_no_trace(whole, browser):
     browser.base_url = site.url
     result = scrape(out, "all", n=24, seed=42, base_url=site.url, config=FAST, quiet=True, browser=browser)
     assert result.table.loc[topic, "verified"] == 2 and id not in Manifest(out).videos
-
-
-def test_runs_killed_at_random_times_end_like_an_undisturbed_one(browser, tmp_path):
-    "20 runs, killed with -9 at a random time (two while they start, the others after their first event) and resumed."
-    times, kills = random.Random(42), 20
-    with Replica({"Dance": ["dance"], "Music": ["music"]}, per_tag=5, page_size=3) as site:
-        order = draw_order(site.tags["dance"], 42)
-        site.fates = {order[0]: "10216", order[1]: "slideshow"}
-
-        def begun(out) -> bool:
-            return (out / "manifest.jsonl").exists()
-
-        def killed(k: int) -> list[psutil.Process]:
-            "Start a run and kill it; returns the processes that it had started."
-            out, until = tmp_path / f"run{k}", time.monotonic() + 30
-            process = start(out, site, 4)
-            while k >= 2 and not begun(out) and time.monotonic() < until:
-                time.sleep(0.01)
-            time.sleep(times.uniform(0, lasts))
-            children = psutil.Process(process.pid).children(recursive=True)
-            process.kill()
-            process.communicate()
-            return children
-
-        undisturbed = start(tmp_path / "undisturbed", site, 4)
-        while not begun(tmp_path / "undisturbed"):
-            time.sleep(0.01)
-        first = time.monotonic()
-        assert undisturbed.wait() == 0
-        lasts, expected = time.monotonic() - first, content(Manifest(tmp_path / "undisturbed"))
-        with ThreadPoolExecutor(2) as pool:
-            children = functools.reduce(operator.iadd, pool.map(killed, range(kills)), [])
-        _, alive = psutil.wait_procs([child for child in children if running(child)], timeout=10)
-        assert not [child for child in alive if running(child)], "a browser outlived its run"
-
-        reached = Counter()
-        for k in range(kills):
-            out = tmp_path / f"run{k}"
-            events = Manifest(out).events if begun(out) else []
-            reached[events[-1].get("state") or events[-1]["event"] if events else "nothing"] += 1
-            result, corpus = collect(browser, out, site, n=4)
-            assert (result.stopped, result.short) == (None, 0)
-            assert content(corpus) == expected, f"run {k}"
-            for path in out.rglob("*.json.gz"):
-                assert read_raw(path)["seed"] == 42
-    print("the last event before each kill:", dict(reached))
-    assert len(reached) > 3
-
-
-def running(process: psutil.Process) -> bool:
-    "Whether a process still runs."
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def test_the_browser_reaches_only_the_site(browser):

@@ -1,8 +1,12 @@
 "What the browser tests share: one Chromium, and a function that runs the scraper against a replica."
 
+import json
 import os
 import shutil
 import subprocess
+import sys
+from collections import Counter
+from dataclasses import asdict
 from unittest.mock import patch
 
 import pytest
@@ -15,6 +19,45 @@ from tiktok_mm.scraping.site import ScrapeConfig
 from .site import Replica
 
 FAST = ScrapeConfig(delay=0, backoff=0.02, retries=2, scroll_wait=1, page_timeout=8, media_timeout=1, person_wait=10)
+PROGRAM = """
+import json, sys
+from unittest.mock import patch
+from tiktok_mm.scrape import scrape
+from tiktok_mm.scraping.site import ScrapeConfig
+out, url, topics, n, config = sys.argv[1:]
+config = ScrapeConfig(**json.loads(config))
+with patch("tiktok_mm.scrape.views_figure"), patch("tiktok_mm.scrape.save_figure"):
+    scrape(out, json.loads(topics), n=int(n), base_url=url, config=config, quiet=True)
+"""
+
+
+def start(out, site: Replica, n: int) -> subprocess.Popen:
+    "Start the scraper in another process, with its own browser and without the figure."
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(out), site.url, json.dumps(site.topics), str(n), json.dumps(asdict(FAST))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def content(corpus: Manifest) -> tuple:
+    "The records of a corpus without times, how many events it has of each kind, and its files."
+    drop = {"at", "collected_at"}
+    videos = sorted(
+        ({key: value for key, value in video.items() if key not in drop} for video in corpus.videos.values()),
+        key=lambda video: video["id"],
+    )
+    steps = Counter(
+        (event.get("id"), event.get("state"), event.get("event"))
+        for event in corpus.events
+        if event.get("event") != "run"
+    )
+    files = sorted(
+        str(path.relative_to(corpus.path))
+        for path in corpus.path.rglob("*")
+        if path.is_file() and path.parts[-2] != "tags"
+    )
+    return videos, steps, files
 
 
 def need(names: tuple[str, ...], package: str) -> None:
