@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from .autoencoder import AUTOENCODER_PRESETS
 from .lib.experiment import Experiment
 from .lib.leakage import refuse_leaks
 from .lib.metrics import evaluate, evaluate_classes
@@ -128,9 +129,6 @@ def report_corpus(
     **training,  # changes to the training settings of every run, for instance devices=2
 ) -> Report:
     "From a corpus with features to the report."
-    from tiktok_mm.autoencoder import AutoencoderConfig
-
     runs = default_runs(seed, swin_weights, preset, **training)
-    encoder = AutoencoderConfig.paper() if preset == "paper" else AutoencoderConfig()
-    experiment = prepare_experiment(corpus, split, sizes, seed, autoencoder=encoder, progress=progress)
+    experiment = prepare_experiment(corpus, split, sizes, seed, AUTOENCODER_PRESETS[preset], progress)
     return make_report(experiment, runs, progress)

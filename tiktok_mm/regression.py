@@ -19,7 +19,13 @@ import pandas as pd
 import torch
 from torch import nn
 
-from .autoencoder import AutoencoderConfig, embed_corpus, fit_autoencoder, load_autoencoder
+from tiktok_mm.autoencoder import (
+    AUTOENCODER_PRESETS,
+    AutoencoderConfig,
+    embed_corpus,
+    fit_autoencoder,
+    load_autoencoder,
+)
 from .baselines import CNN3D, Swin, SwinConfig, constant_baselines, fit_boosting, pooled_features
 from .ensemble import EndToEndEnsemble, Ensemble, EnsembleConfig
 from .lib.batch import Batch, Dataset, load_dataset
@@ -425,8 +431,7 @@ def train_by_id(
 ) -> str:  # the run folder and the metrics, in one line
     "Train one run of a corpus's table."
     run = find_run(run_id, default_runs(seed, swin_weights, preset, **training))
-    autoencoder = AutoencoderConfig.paper() if preset == "paper" else AutoencoderConfig()
-    experiment = prepare_experiment(corpus, split, sizes, seed, autoencoder=autoencoder, progress=progress)
+    experiment = prepare_experiment(corpus, split, sizes, seed, AUTOENCODER_PRESETS[preset], progress)
     if end_to_end:
         run = unfreeze_encoder(run, experiment)
     train_run(experiment, run, progress)
