@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['AUTOENCODER_PRESETS', 'ConvLSTMCell', 'AutoencoderConfig', 'ConvLSTMAutoencoder', 'reconstruction_loss', 'windows',
-           'fit_autoencoder', 'embed_clip', 'load_autoencoder', 'embed_corpus']
+           'fit_autoencoder', 'default_training', 'embed_clip', 'load_autoencoder', 'embed_corpus']
 
 # %% ../nbs/04_autoencoder.ipynb #0fbdb60d
 import hashlib
@@ -219,7 +219,7 @@ def fit_autoencoder(
     progress: bool = False,  # show a progress bar
 ) -> ConvLSTMAutoencoder:
     "Train an autoencoder, or load it if the folder already holds this run."
-    training = training or _default_training(config)
+    training = training or default_training(config)
     torch.manual_seed(training.seed)
     model = ConvLSTMAutoencoder(config)
     metadata = {
@@ -247,7 +247,7 @@ def fit_autoencoder(
     return model
 
 
-def _default_training(config: AutoencoderConfig) -> TrainConfig:
+def default_training(config: AutoencoderConfig) -> TrainConfig:
     "The training settings that belong to a preset: one cycle of the learning rate for models trained on windows."
     return TrainConfig(
         lr=config.lr,

@@ -22,6 +22,7 @@ from torch import nn
 from tiktok_mm.autoencoder import (
     AUTOENCODER_PRESETS,
     AutoencoderConfig,
+    default_training,
     embed_corpus,
     fit_autoencoder,
     load_autoencoder,
@@ -196,14 +197,7 @@ def _train_autoencoder(
 ) -> list[str]:  # the ids that it was trained on
     "Train the autoencoder of a corpus on the training videos, or load it, and encode every video."
     videos, folder = load_dataset(corpus), corpus.run("autoencoder")
-    training = TrainConfig(
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        lr=config.lr,
-        one_cycle=config.window is not None,
-        seed=seed,
-        precision=best_precision(),
-    )
+    training = replace(default_training(config), seed=seed, precision=best_precision())
     train, valid = videos.subset(split.train), videos.subset(split.valid)
     fit_autoencoder(train, folder, config, training, valid, progress=progress)
     embed_corpus(corpus, folder, progress)
