@@ -5,6 +5,7 @@ import pickle
 from dataclasses import asdict
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -13,12 +14,14 @@ from tiktok_mm.autoencoder import (
     AutoencoderConfig,
     ConvLSTMAutoencoder,
     embed_clip,
+    embed_corpus,
     load_autoencoder,
     load_published,
     reconstruction_loss,
 )
 from tiktok_mm.lib.batch import Batch, pad_frames
 from tiktok_mm.lib.core import UserError
+from tiktok_mm.lib.store import Corpus, load_features, save_features
 from tiktok_mm.lib.training import save_weights
 from tiktok_mm.visual import VISUAL_PRESETS, read_clip
 
@@ -142,6 +145,20 @@ def test_run_folder_says_which_cell(swapped, tmp_path):
     assert run["config"].pop("swapped") is swapped
     (tmp_path / "run.json").write_text(json.dumps(run))
     assert load_autoencoder(tmp_path).config.swapped is False
+
+
+def test_embeddings_of_the_other_cell_are_made_anew(tmp_path):
+    corpus = Corpus(tmp_path, pd.DataFrame({"id": ["a"], "views_k": 1.0}))
+    clip = np.random.default_rng(0).integers(0, 256, (3, 2, 128, 72), np.uint8)
+    save_features(corpus.features("visual", "a"), {"clip": clip}, key="a clip")
+    weights, embeddings = ConvLSTMAutoencoder(AutoencoderConfig.compact(hidden=4)).state_dict(), []
+    for swapped in (False, True):
+        model = ConvLSTMAutoencoder(AutoencoderConfig.compact(hidden=4, swapped=swapped))
+        model.load_state_dict(weights)
+        save_weights(tmp_path / "run", model, {"config": asdict(model.config)})
+        assert [embed_corpus(corpus, tmp_path / "run") for _ in range(2)] == [1, 0]
+        embeddings.append(load_features(corpus.features("autoencoder", "a"))["embedding"])
+    assert np.abs(embeddings[0] - embeddings[1]).max() > 0.1
 
 
 def test_the_swap_is_no_preset_of_the_command_line():
