@@ -7,21 +7,26 @@ __all__ = ['classification_runs', 'classify_run', 'classify', 'make_report', 're
 
 # %% ../nbs/08_classification.ipynb #7a9a3fdd
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .autoencoder import AUTOENCODER_PRESETS
 from .lib.experiment import Experiment
 from .lib.leakage import refuse_leaks
 from .lib.metrics import evaluate, evaluate_classes
 from .lib.report import Report
+from .lib.runs import RunConfig, default_runs, with_seeds
 from .lib.store import Corpus, atomic_write, write_json
 from .lib.targets import Quartiles
 from .lib.training import read_log
-from .regression import RunConfig, default_runs, fit, model_outputs, predict_all, prepare_experiment
+from .regression import fit, model_outputs, predict_all, prepare_experiment
+
+# %% ../nbs/08_classification.ipynb #08ead001
+_log = logging.getLogger("tiktok_mm")
 
 # %% ../nbs/08_classification.ipynb #7215a0b4
 def classification_runs(
@@ -58,7 +63,7 @@ def classify_run(
     "Train one classifier or load it, and write its predictions and metrics into its run folder."
     from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-    folder, split = experiment.corpus.run(f"class-{run.id}"), experiment.split
+    folder, split = experiment.run(f"class-{run.folder_name}"), experiment.split
     model = fit(run, experiment.dataset, split, folder, outputs=4, target=quartiles)
     stored = json.loads((folder / "run.json").read_text())["target"]["thresholds"]
     refuse_leaks(experiment.corpus.table, split, thresholds=stored)
@@ -79,16 +84,17 @@ def classify(
     experiment: Experiment,
     runs: Sequence[RunConfig] | None = None,  # by default `classification_runs()`
     progress: bool = False,  # show a progress bar
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:  # classes of the test videos; run id → their predicted classes
+    seeds: int = 1,  # training seeds of each run: its own and those that follow
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:  # classes of the test videos; run id → (seeds, videos) predicted classes
     "The predictions of every classifier and of the class that most training videos have (`majority`)."
     from tqdm import tqdm
 
     runs = runs if runs is not None else classification_runs(default_runs(experiment.split.seed))
     train, test = (experiment.dataset.subset(ids).views_k for ids in (experiment.split.train, experiment.split.test))
     quartiles = Quartiles().fit(train)
-    predictions = {"majority": np.full(len(test), np.bincount(quartiles.transform(train)).argmax())}
+    predictions = {"majority": np.full((1, len(test)), np.bincount(quartiles.transform(train)).argmax())}
     for run in tqdm(runs, desc="training classifiers", unit="run", disable=not progress, leave=False):
-        predictions[run.id] = classify_run(experiment, run, quartiles)
+        predictions[run.id] = np.stack([classify_run(experiment, one, quartiles) for one in with_seeds(run, seeds)])
     return quartiles.transform(test), predictions
 
 # %% ../nbs/08_classification.ipynb #baecf9c5
@@ -96,12 +102,15 @@ def make_report(
     experiment: Experiment,
     runs: Sequence[RunConfig] | None = None,  # by default `default_runs()`
     progress: bool = False,  # show progress bars
+    seeds: int = 1,  # training seeds of each run
 ) -> Report:
     "Train or load every run of an experiment and evaluate all of them on the same test videos."
     runs = list(runs if runs is not None else default_runs(experiment.split.seed))
     classifiers = classification_runs(runs)
-    predictions = predict_all(experiment, runs, progress)
-    truth, classes = classify(experiment, classifiers, progress)
+    predictions = predict_all(experiment, runs, progress, seeds)
+    truth, classes = classify(experiment, classifiers, progress, seeds)
+    predictions = {id: rows[0] for id, rows in predictions.items()}
+    classes = {id: rows[0] for id, rows in classes.items()}
     views_k = experiment.dataset.subset(experiment.split.test).views_k
     return Report(
         name=experiment.corpus.name,
@@ -114,21 +123,27 @@ def make_report(
         truth=truth,
         classes=classes,
         class_scores=evaluate_classes(truth, classes),
-        logs={run.id: read_log(experiment.corpus.run(run.id)) for run in runs},
+        logs={run.id: read_log(experiment.run(run.folder_name)) for run in runs},
     )
 
 # %% ../nbs/08_classification.ipynb #04739065
 def report_corpus(
     corpus: Corpus,  # with features
     split: str = "random",  # or time, author
-    sizes: tuple[float, float, float] = (800, 200, 100),  # train, validation, test, as proportions
+    sizes: tuple[float, float, float] | None = None,  # train, validation, test, as proportions; by `default_sizes`
     seed: int = 42,
     swin_weights: str | None = None,  # "kinetics", or a file of torchvision's weights
     preset: str = "compact",  # paper: the published sizes, for a GPU
+    name: str | None = None,  # of the experiment's folder; by default its settings
+    out: str | Path | None = None,  # where that folder is; by default `runs` in the corpus folder
+    seeds: int = 1,  # training seeds of each run
     progress: bool = False,  # show progress bars
     **training,  # changes to the training settings of every run, for instance devices=2
 ) -> Report:
-    "From a corpus with features to the report."
+    "From a corpus with features to the report, whose tables and figures go into `table` in the experiment's folder."
     runs = default_runs(seed, swin_weights, preset, **training)
-    experiment = prepare_experiment(corpus, split, sizes, seed, AUTOENCODER_PRESETS[preset], progress)
-    return make_report(experiment, runs, progress)
+    experiment = prepare_experiment(corpus, split, sizes, seed, preset, name, out, progress)
+    report = make_report(experiment, runs, progress, seeds)
+    report.save(experiment.run("table"))
+    _log.info(f"tables and figures: {experiment.run('table')}")
+    return report
