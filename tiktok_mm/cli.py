@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['HELP', 'SETTINGS', 'app', 'scraping', 'CorpusPath', 'Workers', 'Seed', 'Topics', 'Number', 'Headed', 'Delay',
-           'PerTag', 'BaseUrl', 'SITE', 'SPLIT', 'TRAINING', 'SplitKind', 'Sizes', 'SplitSeed', 'ModelPreset', 'Name',
-           'Out', 'Seeds', 'SwinWeights', 'Device', 'Devices', 'Processes', 'LoggerName', 'Resumable', 'plan', 'run',
-           'refresh', 'purge', 'export', 'self_check', 'check', 'extract', 'train', 'table', 'synth', 'demo', 'main']
+           'PerTag', 'BaseUrl', 'SITE', 'Resumable', 'plan', 'run', 'refresh', 'purge', 'export', 'self_check', 'check',
+           'extract', 'train', 'table', 'synth', 'demo', 'main']
 
 # %% ../nbs/cli.ipynb #3d74f4d9
 import json
@@ -21,6 +20,22 @@ from typer.core import TyperGroup
 
 from . import __version__
 from .lib.core import UserError, one_of
+from tiktok_mm.lib.options import (
+    TRAINING,
+    Device,
+    Devices,
+    LoggerName,
+    ModelPreset,
+    Name,
+    Out,
+    Processes,
+    Seeds,
+    Sizes,
+    SplitKind,
+    SplitSeed,
+    SwinWeights,
+    option,
+)
 
 # %% ../nbs/cli.ipynb #74dfc1fe
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -204,7 +219,7 @@ def check(
 ):
     """Probe every video of a corpus and report what is wrong with it.
 
-    Exit code 0: training may start. 1: it may not."""
+    Near-duplicates count once, as in training. Exit code 0: training may start. 1: it may not."""
     from tiktok_mm.data import check_corpus, open_corpus
 
     found = check_corpus(open_corpus(corpus), _progress())
@@ -258,43 +273,6 @@ def extract(
     if summary.failures:
         raise typer.Exit(1)
 
-# %% ../nbs/cli.ipynb #2b6e2856
-def _option(help: str, *names: str, panel: str, **settings):
-    "An option of `train` and `table`, in one of their groups."
-    return typer.Option(*names, help=help, rich_help_panel=panel, **settings)
-
-
-SPLIT, TRAINING = "Experiment", "Training"
-SplitKind = Annotated[
-    str,
-    _option("random (the paper's), time (train on the earlier posts) or author (none on both sides).", panel=SPLIT),
-]
-Sizes = Annotated[
-    tuple[float, float, float] | None,
-    _option(
-        "Proportions of the videos for training, validation and test.",
-        panel=SPLIT,
-        show_default="65 10 25; from 500 videos the paper's 800 200 100",
-    ),
-]
-SplitSeed = Annotated[int, _option("The same seed gives the same result, to the last digit.", panel=SPLIT)]
-ModelPreset = Annotated[str, _option("compact: for CPUs. paper: the published sizes, for a GPU.", panel=SPLIT)]
-Name = Annotated[str | None, _option("Name of the experiment's folder.", panel=SPLIT, show_default="its settings")]
-Out = Annotated[Path | None, _option("Where that folder is.", panel=SPLIT, show_default="runs in the corpus folder")]
-Seeds = Annotated[int, _option("Train with this many seeds, for mean and spread.", panel=TRAINING, min=1)]
-SwinWeights = Annotated[
-    str | None,
-    _option("kinetics (torchvision downloads them) or a file.", panel=TRAINING, show_default="from scratch"),
-]
-Device = Annotated[str | None, _option("auto, cpu, cuda or mps.", panel=TRAINING, show_default="auto")]
-Devices = Annotated[int | None, _option("How many of them.", panel=TRAINING, min=1, show_default="1")]
-Processes = Annotated[
-    int | None, _option("Processes that make the batches.", "--num-workers", panel=TRAINING, min=0, show_default="0")
-]
-LoggerName = Annotated[
-    str | None, _option("csv, or tensorboard or wandb beside it.", "--logger", panel=TRAINING, show_default="csv")
-]
-
 # %% ../nbs/cli.ipynb #4b9aae72
 @app.command()
 def train(
@@ -312,18 +290,16 @@ def train(
     name: Name = None,
     out: Out = None,
     seeds: Seeds = 1,
-    epochs: Annotated[int | None, _option("Epochs to train.", panel=TRAINING, min=1, show_default="the run's")] = None,
-    batch_size: Annotated[
-        int | None, _option("Videos a step.", panel=TRAINING, min=1, show_default="the run's")
-    ] = None,
-    lr: Annotated[float | None, _option("Learning rate.", panel=TRAINING, min=0, show_default="the run's")] = None,
+    epochs: Annotated[int | None, option("Epochs to train.", panel=TRAINING, min=1, show_default="the run's")] = None,
+    batch_size: Annotated[int | None, option("Videos a step.", panel=TRAINING, min=1, show_default="the run's")] = None,
+    lr: Annotated[float | None, option("Learning rate.", panel=TRAINING, min=0, show_default="the run's")] = None,
     precision: Annotated[
         str | None,
-        _option("Such as 32-true.", panel=TRAINING, show_default="bf16-mixed on a GPU that computes in it"),
+        option("Such as 32-true.", panel=TRAINING, show_default="bf16-mixed on a GPU that computes in it"),
     ] = None,
     swin_weights: SwinWeights = None,
     end_to_end: Annotated[
-        bool, _option("Let the autoencoder's encoder learn with an ensemble: slow.", "--end-to-end", panel=TRAINING)
+        bool, option("Let the autoencoder's encoder learn with an ensemble: slow.", "--end-to-end", panel=TRAINING)
     ] = False,
     device: Device = None,
     devices: Devices = None,
@@ -333,9 +309,10 @@ def train(
     """Train one run of the table and write its folder: weights, settings, split, log, predictions, metrics.
 
     An interrupted run resumes from its last complete epoch, if its settings, split and data are still the same."""
+    from tiktok_mm.beyond.trained import repeat_run
     from tiktok_mm.data import open_corpus
     from tiktok_mm.lib.runs import default_runs
-    from tiktok_mm.regression import repeat_run, train_by_id
+    from tiktok_mm.regression import train_by_id
 
     places: dict[str, Any] = dict(name=name, out=out, seeds=seeds, progress=_progress())
     unimportant = _given(workers=num_workers, logger=logger)

@@ -4,21 +4,20 @@
 
 # %% auto #0
 __all__ = ['build_model', 'fit', 'model_outputs', 'predict_views', 'prepare_experiment', 'read_run', 'train_run', 'predict_all',
-           'Run', 'load_run', 'unfreeze_encoder', 'train_by_id', 'repeat_run']
+           'unfreeze_encoder', 'train_seeds', 'train_by_id']
 
 # %% ../nbs/07_regression.ipynb #5c78fb69
 import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from fastcore.basics import patch
 from torch import nn
 
 from tiktok_mm.autoencoder import (
@@ -38,9 +37,8 @@ from .lib.metrics import METRICS
 from .lib.runs import RunConfig, default_runs, find_run, with_seeds
 from .lib.splits import SMALL_CORPUS, SPLITS, Split, default_sizes, make_split, near_duplicates
 from .lib.store import Corpus, atomic_write, write_json
-from .lib.targets import Quartiles, TargetScaler
+from .lib.targets import TargetScaler
 from tiktok_mm.lib.training import (
-    TrainConfig,
     best_precision,
     count_parameters,
     load_weights,
@@ -274,78 +272,6 @@ def predict_all(
         predictions[run.id] = np.stack([train_run(experiment, one) for one in with_seeds(run, seeds)])
     return predictions
 
-# %% ../nbs/07_regression.ipynb #07ead021
-@dataclass(frozen=True)
-class Run:
-    "A trained run."
-
-    folder: Path
-    settings: RunConfig
-    split: Split
-    scaler: TargetScaler | Quartiles  # of the target; `Quartiles` for a classifier
-    model: Any  # Batch → (B, outputs), in evaluation mode
-    inputs: dict[str, tuple[int, ...]]  # sizes of one video's features
-
-
-def load_run(
-    folder: str | Path,  # of a run
-) -> Run:
-    "The run in a folder; `UserError` for a folder that holds none."
-    folder, stored = Path(folder), read_run(folder)
-    settings, inputs = _stored_config(stored, folder), {name: tuple(size) for name, size in stored["inputs"].items()}
-    weights = {"weights": None} if settings.model == "swin" else {}  # it starts from no others
-    changed = replace(settings, settings=settings.settings | weights)
-    model = load_weights(folder, build_model(changed, _empty_videos(inputs), stored["outputs"]))
-    target = stored["target"]
-    scaler = Quartiles(tuple(target["thresholds"])) if "thresholds" in target else TargetScaler(**target)
-    return Run(folder, settings, Split.from_dict(stored["split"]), scaler, model, inputs)
-
-
-def _stored_config(stored: dict, folder: Path) -> RunConfig:
-    "The settings of a run as `read_run` gives them; an encoder is that of the experiment in which the folder lies."
-    run = dict(stored["run"])
-    encoder = run.pop("encoder") and str(folder.parent / "autoencoder")
-    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in run.pop("settings").items()}
-    return RunConfig(**{**run, "training": TrainConfig(**run["training"]), "settings": settings, "encoder": encoder})
-
-
-def _empty_videos(inputs: dict[str, tuple[int, ...]]) -> Dataset:
-    "One video of zeros, with features of these sizes."
-    clips = [np.zeros(inputs["clips"], np.uint8)]
-    embedding = [np.zeros(inputs["embedding"], np.float16)] if "embedding" in inputs else None
-    return Dataset(["empty"], clips, audio=np.zeros((1, *inputs["audio"]), np.float32), embedding=embedding)
-
-# %% ../nbs/07_regression.ipynb #07ead022
-@patch
-def predict(
-    self: Run,
-    corpus: Corpus,  # with features
-    ids: Sequence[str],  # of the videos
-) -> np.ndarray:  # (N,) thousands of views; of a classifier the quartiles, 0…3
-    "Predictions for videos of a corpus, also of one that the run was not trained on."
-    videos = self.read_videos(corpus, ids)
-    if isinstance(self.scaler, Quartiles):
-        return model_outputs(self.model, videos).argmax(1)
-    return predict_views(self.model, videos, self.scaler)
-
-
-@patch
-def read_videos(self: Run, corpus: Corpus, ids: Sequence[str]) -> Dataset:
-    "The features that the model reads; embeddings that are missing are made."
-    known = corpus.table.id.isin(ids) & [corpus.features("visual", id).exists() for id in corpus.table.id]
-    corpus, autoencoder = corpus.subset(known), self.folder.parent / "autoencoder"
-    if encoded := {"embedding", "states"} & set(self.model.reads):
-        if not (autoencoder / "run.json").exists():
-            raise UserError(f"{self.folder.parent} has no autoencoder, whose embeddings {self.settings.id} reads")
-        embed_corpus(corpus, autoencoder)
-    videos = load_dataset(corpus, autoencoder if encoded else None, self.inputs["audio"]).subset(ids)
-    if (size := videos.audio.shape[1:]) != self.inputs["audio"]:
-        expected = "×".join(map(str, self.inputs["audio"]))
-        raise UserError(
-            f"Whisper's layers are {'×'.join(map(str, size))}, not {expected}: extract with the run's preset"
-        )
-    return videos
-
 # %% ../nbs/07_regression.ipynb #99e2c242
 def unfreeze_encoder(run: RunConfig, experiment: Experiment) -> RunConfig:
     "The same run with an encoder that is trained further; `UserError` for a run that has none."
@@ -357,6 +283,26 @@ def unfreeze_encoder(run: RunConfig, experiment: Experiment) -> RunConfig:
         label=f"{run.label or run.id}, end to end",
         encoder=str(experiment.run("autoencoder")),
     )
+
+# %% ../nbs/07_regression.ipynb #07ead041
+def train_seeds(
+    experiment: Experiment,
+    run: RunConfig,
+    seeds: int = 1,  # training seeds: the run's and those that follow
+    progress: bool = False,  # show a progress bar
+) -> str:  # the run folder and the metrics, one line a seed; for several seeds also mean and standard deviation
+    "Train a run with each seed, or load what is trained."
+    lines, metrics = [], []
+    for one in with_seeds(run, seeds):
+        train_run(experiment, one, progress)
+        folder = experiment.run(one.folder_name)
+        metrics.append(json.loads((folder / "metrics.json").read_text()))
+        lines.append(f"{folder}: " + ", ".join(f"{name} {value:,.4g}" for name, value in metrics[-1].items()))
+    if seeds > 1:
+        values = pd.DataFrame(metrics)
+        spread = [f"{name} {values[name].mean():,.4g} ± {values[name].std():,.2g}" for name in values]
+        lines.append(f"mean and standard deviation of {seeds} seeds: {', '.join(spread)}")
+    return "\n".join(lines)
 
 # %% ../nbs/07_regression.ipynb #bc846856
 def train_by_id(
@@ -379,58 +325,4 @@ def train_by_id(
     experiment = prepare_experiment(corpus, split, sizes, seed, preset, name, out, progress)
     if end_to_end:
         run = unfreeze_encoder(run, experiment)
-    return _train_seeds(experiment, run, seeds, progress)
-
-
-def _train_seeds(experiment: Experiment, run: RunConfig, seeds: int, progress: bool) -> str:
-    "Train a run with each seed; its folders and metrics, and for several seeds their mean and standard deviation."
-    lines, metrics = [], []
-    for one in with_seeds(run, seeds):
-        train_run(experiment, one, progress)
-        folder = experiment.run(one.folder_name)
-        metrics.append(json.loads((folder / "metrics.json").read_text()))
-        lines.append(f"{folder}: " + ", ".join(f"{name} {value:,.4g}" for name, value in metrics[-1].items()))
-    if seeds > 1:
-        values = pd.DataFrame(metrics)
-        spread = [f"{name} {values[name].mean():,.4g} ± {values[name].std():,.2g}" for name in values]
-        lines.append(f"mean and standard deviation of {seeds} seeds: {', '.join(spread)}")
-    return "\n".join(lines)
-
-# %% ../nbs/07_regression.ipynb #07ead031
-def repeat_run(
-    corpus: Corpus,  # with features; the corpus of the run
-    path: str | Path,  # run.json
-    name: str | None = None,  # of the experiment's folder; by default its settings
-    out: str | Path | None = None,  # where that folder is; by default `runs` in the corpus folder
-    seeds: int = 1,  # training seeds: the run's and those that follow
-    progress: bool = False,  # show progress bars
-    **training,  # what the result does not depend on: workers, logger
-) -> str:  # the run folder and the metrics, one line a seed
-    "Train a run with the settings of another one's `run.json`, or load it where it is."
-    stored = read_run(path)
-    if stored["outputs"] != 1 or "experiment" not in stored:
-        raise UserError(f"{path} is not of a run that predicts views in an experiment: choose another run.json")
-    split, made = Split.from_dict(stored["split"]), stored["experiment"]
-    _refuse_other_corpus(corpus, split, path)
-    run = _stored_config(stored, Path(path).parent)
-    run = replace(run, training=replace(run.training, **training), variant=stored["variant"])
-    experiment = prepare_experiment(
-        corpus, **made | {"sizes": tuple(made["sizes"])}, name=name, out=out, progress=progress
-    )
-    if experiment.split != split:
-        raise UserError(f"{path}: with the videos that {corpus.folder} has now, the split is not that of the run")
-    if run.encoder:
-        run = replace(run, encoder=str(experiment.run("autoencoder")))
-    lines = _train_seeds(experiment, run, seeds, progress)
-    if read_run(experiment.run(run.folder_name))["data"] != stored["data"]:
-        _log.warning(f"the features or views of {corpus.folder} differ from those that {path} was trained on")
-    return lines
-
-
-def _refuse_other_corpus(corpus: Corpus, split: Split, path: str | Path) -> None:
-    "`UserError` if videos of a split are not in the corpus."
-    ids = (*split.train, *split.valid, *split.test)
-    if missing := set(ids) - set(corpus.table.id):
-        raise UserError(
-            f"{path} was trained on another corpus: {len(missing)} of its {len(ids)} videos are not in {corpus.folder}"
-        )
+    return train_seeds(experiment, run, seeds, progress)
