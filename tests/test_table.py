@@ -14,10 +14,10 @@ from tiktok_mm import classification, regression
 from tiktok_mm.classification import make_report, report_corpus
 from tiktok_mm.data import open_corpus
 from tiktok_mm.lib.core import UserError
+from tiktok_mm.lib.runs import default_runs
 from tiktok_mm.lib.splits import Split
 from tiktok_mm.lib.targets import Quartiles, TargetScaler
 from tiktok_mm.lib.training import TrainConfig
-from tiktok_mm.regression import default_runs
 from tiktok_mm.synthetic.toy import toy_experiment
 
 
@@ -38,6 +38,9 @@ def corpus(fixture_corpus, tmp_path_factory):
     return folder
 
 
+EXPERIMENT = "random-65-10-25-seed42"
+
+
 @pytest.fixture(scope="module")
 def printed(corpus) -> str:
     "What `table` prints for it."
@@ -51,7 +54,7 @@ def test_the_table_says_what_it_is_worth(corpus, printed):
     for label in ("Constant mean", "Constant median", "Gradient boosting", *(run.label for run in default_runs())):
         assert label in printed
     assert "4,730" in printed and "are too few to judge a model" in printed
-    made = {path.name for path in (corpus / "runs" / "table").iterdir()}
+    made = {path.name for path in (corpus / "runs" / EXPERIMENT / "table").iterdir()}
     assert made == {
         "table.txt",
         "table.json",
@@ -66,10 +69,10 @@ def test_the_table_says_what_it_is_worth(corpus, printed):
 def test_run_folders_and_keys_are_ids(corpus, printed):
     "A run has the same id as a folder, in JSON and in CSV; a classifier's folder is class-<id>."
     ids = [run.id for run in default_runs()]
-    folders = {path.name for path in (corpus / "runs").iterdir() if path.is_dir()}
+    folders = {path.name for path in (corpus / "runs" / EXPERIMENT).iterdir() if path.is_dir()}
     classifiers = {"class-cnn3d", "class-swin-scratch", "class-ensemble-compact"}
     assert folders == {*ids, *classifiers, "autoencoder", "table"}
-    table = json.loads((corpus / "runs" / "table" / "table.json").read_text())
+    table = json.loads((corpus / "runs" / EXPERIMENT / "table" / "table.json").read_text())
     assert list(table["scores"]) == ["mean", "median", "boosting", *ids]
     assert {id: row["label"] for id, row in table["scores"].items() if id in ids} == {
         run.id: run.label for run in default_runs()
@@ -79,7 +82,7 @@ def test_run_folders_and_keys_are_ids(corpus, printed):
 
 def test_formats(corpus, printed):
     "JSON and CSV can be read by programs and hold the same figures; what is printed is what is written."
-    folder = corpus / "runs" / "table"
+    folder = corpus / "runs" / EXPERIMENT / "table"
     table, frame = json.loads((folder / "table.json").read_text()), pd.read_csv(folder / "table.csv", index_col="run")
     assert frame.loc["cnn3d", "MAE (K) value"] == pytest.approx(table["scores"]["cnn3d"]["MAE (K) value"])
     assert (folder / "table.tex").read_text().count(r"\bottomrule") == 2
@@ -91,7 +94,6 @@ def test_same_seed_same_table(corpus, printed):
     "Trained again from nothing, the table is the same to the last digit; another seed is another table."
     assert tiktok_mm("table", corpus).stdout == printed
     shutil.rmtree(corpus / "runs")
-    shutil.rmtree(corpus / "features" / "autoencoder")
     assert tiktok_mm("table", corpus).stdout == printed
 
 
@@ -100,7 +102,7 @@ def test_train_lists_its_runs(corpus, printed):
     listed = tiktok_mm("train", corpus).stdout
     for run in default_runs():
         assert run.id in listed and run.label in listed
-    assert "runs/cnn3d: MSE (K²)" in tiktok_mm("train", corpus, "cnn3d").stdout
+    assert f"runs/{EXPERIMENT}/cnn3d: MSE (K²)" in tiktok_mm("train", corpus, "cnn3d").stdout
 
 
 def test_train_names_the_nearest_id(corpus):
@@ -179,11 +181,11 @@ def test_a_leaky_split_is_refused_before_the_autoencoder(corpus, tmp_path, monke
         ids = tuple(table.id)
         return Split(kind, seed, ids[:6], ids[6:8], ids[5:])
 
-    folder = shutil.copytree(corpus, tmp_path / "corpus", ignore=shutil.ignore_patterns("runs", "autoencoder"))
+    folder = shutil.copytree(corpus, tmp_path / "corpus", ignore=shutil.ignore_patterns("runs"))
     monkeypatch.setattr(regression, "make_split", leaky_split)
     with pytest.raises(UserError, match="videos in two parts"):
         report_corpus(open_corpus(folder))
-    assert not (folder / "runs").exists() and not (folder / "features" / "autoencoder").exists()
+    assert not (folder / "runs").exists()
 
 
 def test_a_leaky_autoencoder_is_refused_before_the_runs(corpus, tmp_path, monkeypatch):
@@ -197,11 +199,15 @@ def test_a_leaky_autoencoder_is_refused_before_the_runs(corpus, tmp_path, monkey
     def lists(videos):
         return {name: value for name, value in vars(videos).items() if isinstance(value, list)}
 
-    folder = shutil.copytree(corpus, tmp_path / "corpus", ignore=shutil.ignore_patterns("runs", "autoencoder"))
+    folder = shutil.copytree(corpus, tmp_path / "corpus", ignore=shutil.ignore_patterns("runs"))
     monkeypatch.setattr(regression, "fit_autoencoder", fit_on_everything)
     with pytest.raises(UserError, match="held-out videos in the training of the autoencoder"):
         report_corpus(open_corpus(folder))
-    assert {path.name for path in (folder / "runs").iterdir()} == {"autoencoder", "split.json"}
+    assert {path.name for path in (folder / "runs" / EXPERIMENT).iterdir()} == {
+        "autoencoder",
+        "experiment.json",
+        "split.json",
+    }
 
 
 def test_leaks_of_targets_are_refused_after_training(tmp_path, monkeypatch):

@@ -36,7 +36,7 @@ def one_of(
     names = list(names)
     if value in names:
         return value
-    near = get_close_matches(str(value).lower(), names, n=1)
+    near = get_close_matches(str(value).lower(), names, n=1, cutoff=0.7)
     hint = f"did you mean {near[0]!r}?" if near else f"choose {', '.join(names[:-1])} or {names[-1]}"
     raise UserError(f"no {what} {value!r}: {hint}")
 
