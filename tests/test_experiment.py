@@ -9,16 +9,19 @@ import sys
 import time
 
 import numpy as np
-import pandas as pd
+import psutil
 import pytest
+from typer.testing import CliRunner
 
 from tiktok_mm.beyond.trained import load_run, repeat_run
 from tiktok_mm.classification import classification_runs, classify
+from tiktok_mm.cli import app
 from tiktok_mm.data import check_corpus, open_corpus
 from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.runs import default_runs, find_run
+from tiktok_mm.lib.training import read_log
 from tiktok_mm.pipeline.extract import extract
-from tiktok_mm.regression import predict_all, prepare_experiment, train_by_id, unfreeze_encoder
+from tiktok_mm.regression import predict_all, prepare_experiment, train_by_id, train_run, unfreeze_encoder
 
 RUNS = ("swin-scratch", "cnn3d", "ensemble-paper", "ensemble-compact", "ensemble-compact-speech")
 NAME = "random-65-10-25-seed42"
@@ -54,6 +57,7 @@ import sys
 import pandas as pd
 from pathlib import Path
 from tiktok_mm.beyond.trained import load_run
+from tiktok_mm.cli import app
 from tiktok_mm.data import open_corpus
 corpus = open_corpus(sys.argv[1])
 for folder in map(Path, sys.argv[2:]):
@@ -127,10 +131,10 @@ def test_another_experiment_overwrites_nothing(corpus, experiment, tmp_path):
 
 
 def test_the_same_run_is_loaded(corpus, experiment):
-    "Nothing is trained again, whoever logs and however many processes make batches."
+    "Nothing is trained again, however many processes make batches."
     weights = experiment.run("cnn3d-epochs-1") / "weights.safetensors"
     before = weights.stat().st_mtime_ns
-    train_by_id(corpus, "cnn3d", epochs=1, workers=1, logger="tensorboard")
+    train_by_id(corpus, "cnn3d", epochs=1, workers=1)
     assert weights.stat().st_mtime_ns == before
 
 
@@ -162,9 +166,34 @@ MISTAKES = {
 @pytest.mark.parametrize("wrong", MISTAKES)
 def test_mistakes_cost_nothing(wrong, corpus, tmp_path):
     "One line with the nearest name, and no folder."
-    done = tiktok_mm("train", corpus.folder, "cnn3d", "--out", tmp_path, *wrong.split())
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1) and MISTAKES[wrong] in done.stderr
+    arguments = ["train", str(corpus.folder), "cnn3d", "--out", str(tmp_path), *wrong.split()]
+    error = CliRunner().invoke(app, arguments).exception
+    assert isinstance(error, UserError) and MISTAKES[wrong] in str(error) and "\n" not in str(error)
     assert not list(tmp_path.iterdir())
+
+
+def test_tensorboard(experiment):
+    "What TensorBoard shows is written beside the CSV log."
+    pytest.importorskip("tensorboard")
+    run = find_run("cnn3d", default_runs(epochs=1, batch_size=4, logger="tensorboard"))
+    train_run(experiment, run)
+    assert list(experiment.run(run.folder_name).glob("tensorboard/version_0/events.out.tfevents.*"))
+    assert read_log(experiment.run(run.folder_name))[0]["train_loss"] > 0
+
+
+def test_a_killed_device_process_fails_the_training(corpus, experiment):
+    "The last line says so, after what the other process had to say; the exit code is not 0."
+    arguments = ["train", str(corpus.folder), "ensemble-compact", "--epochs", "500", "--devices", "2"]
+    command = [sys.executable, "-c", "from tiktok_mm.cli import main; main()", *arguments]
+    training = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    checkpoint = experiment.run("ensemble-compact-epochs-500-devices-2") / "checkpoints" / "last.ckpt"
+    while training.poll() is None and not checkpoint.exists():
+        time.sleep(0.01)
+    psutil.Process(training.pid).children()[-1].kill()
+    output, error = training.communicate()
+    assert (training.returncode, output) == (2, "") and "terminated with signal SIGKILL" in error.splitlines()[-1], (
+        error
+    )
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'DEVICES', 'LOGGERS', 'LOSSES', 'Model', 'TrainConfig', 'resolve_device', 'Shuffle', 'AtomicCheckpoints',
-           'objective', 'LitModel', 'train_model', 'read_log', 'best_precision', 'save_weights', 'load_weights',
-           'same_run', 'count_parameters']
+           'objective', 'LitModel', 'train_model', 'prepare_process', 'read_log', 'best_precision', 'save_weights',
+           'load_weights', 'same_run', 'count_parameters']
 
 # %% ../../nbs/lib/training.ipynb #e9f71f00
+import importlib.util
 import json
 import logging
 import shutil
@@ -29,6 +30,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProg
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
+from torch.multiprocessing import ProcessExitedException
 from torch.utils.data import DataLoader, Sampler
 
 from .batch import Batch, Dataset
@@ -37,6 +39,8 @@ from .store import atomic_write, write_json
 
 # %% ../../nbs/lib/training.ipynb #a59a575b
 _log = logging.getLogger("tiktok_mm")
+for name in ("lightning.pytorch", "lightning.fabric"):  # here, for the processes that import this module to train
+    logging.getLogger(name).setLevel(logging.ERROR)
 
 # %% ../../nbs/lib/training.ipynb #da57e86e
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class TrainConfig:
         one_of(self.precision, PRECISIONS, "precision")
         one_of(self.device, DEVICES, "device")
         one_of(self.logger, LOGGERS, "logger")
+        if self.logger != "csv" and not importlib.util.find_spec(self.logger):
+            raise UserError(f"the logger {self.logger} is not installed: run pip install 'tiktok_mm[{self.logger}]'")
 
     def identity(self) -> dict:
         "The settings that the result depends on: not how many processes make the batches or who logs."
@@ -122,10 +128,12 @@ def objective(name: str) -> Callable[[Tensor, Batch], Tensor]:
     if name not in LOSSES:
         raise UserError(f"no loss {name!r}: choose {', '.join(LOSSES)}")
 
-    def loss(output: Tensor, batch: Batch) -> Tensor:
-        return LOSSES[name](output if name == "entropy" else output[:, 0], batch.target)
+    return partial(_loss, name)
 
-    return loss
+
+def _loss(name: str, output: Tensor, batch: Batch) -> Tensor:
+    "The loss of a batch; not a function in a function, because each device has a process that it is sent to."
+    return LOSSES[name](output if name == "entropy" else output[:, 0], batch.target)
 
 # %% ../../nbs/lib/training.ipynb #9860839b
 class LitModel(L.LightningModule):
@@ -140,6 +148,9 @@ class LitModel(L.LightningModule):
     ):
         super().__init__()
         self.model, self.loss, self.config, self.metadata = model, loss, config, metadata
+
+    def setup(self, stage):
+        prepare_process()
 
     def on_save_checkpoint(self, checkpoint):
         checkpoint["metadata"] = self.metadata
@@ -168,7 +179,8 @@ class LitModel(L.LightningModule):
     def _step(self, batch: Batch, name: str) -> Tensor:
         loss = self.loss(self.model(batch), batch)
         size = len(batch.target if batch.target is not None else batch.frame_mask)
-        self.log(f"{name}_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
+        several = self.trainer.world_size > 1
+        self.log(f"{name}_loss", loss, on_epoch=True, on_step=False, prog_bar=True, batch_size=size, sync_dist=several)
         return loss
 
 # %% ../../nbs/lib/training.ipynb #d3e665c3
@@ -189,10 +201,8 @@ def train_model(
     monitor = "valid_loss" if valid and not config.one_cycle else None
     keep = ModelCheckpoint(checkpoints, "best", monitor=monitor, save_last=True, enable_version_counter=False)
     trainer = _trainer(folder, config, [keep, *callbacks, *_stopping(config, valid)], progress)
-    flush_denormals()
     with warnings.catch_warnings():
-        for message in _EXPECTED:
-            warnings.filterwarnings("ignore", message)
+        prepare_process()
         loaders = _loaders(model, train, valid, config)
         with _interruptible():
             trainer.fit(lit, loaders[0], loaders[1], ckpt_path=last, weights_only=True)
@@ -200,6 +210,13 @@ def train_model(
     model.eval()
     shutil.rmtree(checkpoints)
     return read_log(folder)
+
+
+def prepare_process() -> None:
+    "What each process that trains needs: no denormals, and nothing of Lightning's on the screen but what is wrong."
+    flush_denormals()
+    for message in _EXPECTED:
+        warnings.filterwarnings("ignore", message)
 
 
 _EXPECTED = (
@@ -231,13 +248,15 @@ def _resumable(folder: str | Path, metadata: dict) -> Path | None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    "An interrupt reaches the caller as `KeyboardInterrupt`: Lightning ends the process, and ignores the next one."
+    "An interrupt is a `KeyboardInterrupt` (Lightning ends the process instead), a killed device process a `UserError`."
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
     except SystemExit:
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
+    except ProcessExitedException as error:
+        raise UserError(f"{error}; is there enough memory? Run the same command again to resume") from None
 
 
 def _checkpoint_metadata(path: Path) -> dict:
@@ -272,12 +291,12 @@ def _stopping(config: TrainConfig, valid: Dataset | None) -> list[L.Callback]:
 # %% ../../nbs/lib/training.ipynb #1fe7d99b
 def _trainer(folder: str | Path, config: TrainConfig, callbacks: list[L.Callback], progress: bool) -> L.Trainer:
     "Lightning's trainer: a CSV log in `folder`, atomic checkpoints, nothing printed but the progress bar."
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     return L.Trainer(
         max_epochs=config.epochs,
         precision=config.precision,  # type: ignore[arg-type]  # Lightning checks the name
         devices=config.devices,
         accelerator=resolve_device(config.device),
+        strategy="ddp_spawn" if config.devices > 1 else "auto",  # a failed process then fails the training
         callbacks=callbacks + [TQDMProgressBar()] * progress,
         gradient_clip_val=1.0,
         logger=_loggers(folder, config.logger),
@@ -293,13 +312,10 @@ def _loggers(folder: str | Path, name: str) -> list[Logger]:
     "The CSV log, which the figures are drawn from, and the one that was asked for beside it."
     log: list[Logger] = [CSVLogger(folder, name="log", flush_logs_every_n_steps=1)]
     folder = Path(folder)
-    try:
-        if name == "tensorboard":
-            log.append(TensorBoardLogger(folder, name="tensorboard"))
-        if name == "wandb":
-            log.append(WandbLogger(folder.name, folder, project="tiktok_mm"))
-    except ModuleNotFoundError:
-        raise UserError(f"the logger {name} is not installed: run pip install 'tiktok_mm[{name}]'") from None
+    if name == "tensorboard":
+        log.append(TensorBoardLogger(folder, name="tensorboard"))
+    if name == "wandb":
+        log.append(WandbLogger(folder.name, folder.resolve(), project="tiktok_mm"))
     return log
 
 
