@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from . import __version__
 from .lib.core import UserError, one_of
 from tiktok_mm.lib.options import (
+    MACHINE,
     TRAINING,
     Device,
     Devices,
@@ -293,14 +294,14 @@ def train(
     epochs: Annotated[int | None, option("Epochs to train.", panel=TRAINING, min=1, show_default="the run's")] = None,
     batch_size: Annotated[int | None, option("Videos a step.", panel=TRAINING, min=1, show_default="the run's")] = None,
     lr: Annotated[float | None, option("Learning rate.", panel=TRAINING, min=0, show_default="the run's")] = None,
-    precision: Annotated[
-        str | None,
-        option("Such as 32-true.", panel=TRAINING, show_default="bf16-mixed on a GPU that computes in it"),
-    ] = None,
     swin_weights: SwinWeights = None,
     end_to_end: Annotated[
         bool, option("Let the autoencoder's encoder learn with an ensemble: slow.", "--end-to-end", panel=TRAINING)
     ] = False,
+    precision: Annotated[
+        str | None,
+        option("Such as 32-true.", panel=MACHINE, show_default="bf16-mixed on a GPU that computes in it"),
+    ] = None,
     device: Device = None,
     devices: Devices = None,
     num_workers: Processes = None,
