@@ -46,6 +46,7 @@ def printed(corpus) -> str:
     "What `table` prints for it."
     run = tiktok_mm("table", corpus)
     assert run.returncode == 0, run.stderr
+    assert [line.partition(":")[2].split()[0] for line in run.stderr.splitlines()] == ["random", "tables"], run.stderr
     return run.stdout
 
 
