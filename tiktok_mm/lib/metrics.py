@@ -7,7 +7,7 @@ __all__ = ['METRICS', 'MIN_INTERVAL_VIDEOS', 'CLASS_METRICS', 'MIN_TEST_VIDEOS',
            'spearman', 'mse_over_variance', 'evaluate', 'evaluate_classes', 'verdict']
 
 # %% ../../nbs/lib/metrics.ipynb #61e9b127
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -55,11 +55,12 @@ def evaluate(
     against: str | None = None,  # evaluate differences to this run instead; below 0: less than it
     draws: int = 2000,  # resamples
     seed: int = 0,
+    metrics: Sequence[str] = tuple(METRICS),  # names of those to compute
 ) -> pd.DataFrame:  # one row a run; columns (metric, value | low | high | sd)
     "Every metric of every run with its 95 % bootstrap interval, in one pass over the whole test set."
     rows = _resample(len(views_k), draws, seed)
     scores = {
-        run: {metric: _by_seed(f, views_k, prediction, rows) for metric, f in METRICS.items()}
+        run: {metric: _by_seed(METRICS[metric], views_k, prediction, rows) for metric in metrics}
         for run, prediction in predictions.items()
     }
     return _with_intervals(scores, against, len(views_k))
