@@ -86,6 +86,7 @@ def plot_losses(
 ):  # a matplotlib figure
     "Training and validation losses over the epochs, one panel a run, each in its own units."
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import EngFormatter
 
     columns = min(4, len(logs))
     rows = -(-len(logs) // columns)
@@ -96,6 +97,8 @@ def plot_losses(
         table = pd.DataFrame(log).set_index("epoch")
         for column in table:
             ax.plot(table[column], label=column.replace("_loss", ""))
+        if table.to_numpy().max() > 10_000:
+            ax.yaxis.set_major_formatter(EngFormatter(sep=""))  # 200M instead of 2.0 and a factor above the panel
         ax.set_title(_wrapped(title), fontsize=8)
         ax.tick_params(labelsize=7)
     axes[0, 0].legend(fontsize=7)
@@ -113,15 +116,16 @@ def plot_confusion(
 
     columns = min(5, len(predictions))
     rows = -(-len(predictions) // columns)
-    fig, axes = plt.subplots(rows, columns, figsize=(2.2 * columns, 2.4 * rows), squeeze=False)
+    fig, axes = plt.subplots(rows, columns, figsize=(2.2 * columns, 2.6 * rows), squeeze=False)
     for ax in axes.flat[len(predictions) :]:
         ax.axis("off")
+    lowest = list(axes.flat[: len(predictions)])[-columns:]
     style = dict(labels=range(4), display_labels=range(1, 5), cmap="Blues", colorbar=False, text_kw={"fontsize": 7})
     for ax, (title, prediction) in zip(axes.flat, predictions.items()):
         seeds = np.atleast_2d(prediction)
         ConfusionMatrixDisplay.from_predictions(np.tile(truth, len(seeds)), seeds.ravel(), ax=ax, **style)
         ax.set_title(_wrapped(title), fontsize=8)
-        ax.set_xlabel("predicted quartile", fontsize=8)
+        ax.set_xlabel("predicted quartile" if ax in lowest else "", fontsize=8)
         ax.set_ylabel("actual quartile" if ax in axes[:, 0] else "", fontsize=8)
         ax.tick_params(labelsize=7)
     fig.tight_layout()

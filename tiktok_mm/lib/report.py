@@ -413,9 +413,10 @@ def labelled(
     self: Report,
     by_id: dict,  # run id → anything
     ids: tuple[str, ...] | None = None,  # of those to keep; those that are missing are skipped
+    classifier: bool = False,  # whether these are classifiers
 ) -> dict:  # label → the same
     "A dictionary with labels for keys, for a figure."
-    return {self.label(id): by_id[id] for id in (by_id if ids is None else ids) if id in by_id}
+    return {self.label(id, classifier): by_id[id] for id in (by_id if ids is None else ids) if id in by_id}
 
 
 @patch
@@ -432,6 +433,6 @@ def save(
     figures = {
         "predictions.png": plot_predictions(self.views_k, self.labelled(self.predictions, PLOTTED)),
         "losses.png": plot_losses(self.labelled(self.logs)),
-        "confusion.png": plot_confusion(self.truth, self.labelled(self.classes)),
+        "confusion.png": plot_confusion(self.truth, self.labelled(self.classes, classifier=True)),
     }
     return files + [save_figure(figure, folder / name) for name, figure in figures.items()]
