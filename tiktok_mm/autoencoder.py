@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['AUTOENCODER_PRESETS', 'ConvLSTMCell', 'AutoencoderConfig', 'ConvLSTMAutoencoder', 'reconstruction_loss', 'windows',
-           'fit_autoencoder', 'default_training', 'embed_clip', 'load_autoencoder', 'embed_corpus']
+           'fit_autoencoder', 'default_training', 'embed_clip', 'load_autoencoder', 'embed_corpus', 'load_published']
 
 # %% ../nbs/04_autoencoder.ipynb #0fbdb60d
 import hashlib
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .lib.batch import Batch, Dataset, embedding_file, pad_frames
+from .lib.core import UserError
 from .lib.store import Corpus, config_hash, features_header, is_cached, load_features, save_features
 from .lib.training import TrainConfig, load_weights, same_run, save_weights, train_model
 from .lib.winograd import WinogradStep, use_winograd
@@ -34,9 +35,10 @@ class ConvLSTMCell(nn.Module):
         self,
         channels: int,  # of the input
         hidden: int,  # of the two states
+        swapped: bool = False,  # return (c, h), which the next step reads as (h, c): the authors' mistake
     ):
         super().__init__()
-        self.channels, self.hidden = channels, hidden
+        self.channels, self.hidden, self.swapped = channels, hidden, swapped
         self.gates = nn.Conv2d(channels + hidden, 4 * hidden, 3, padding=1)
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
@@ -46,15 +48,17 @@ class ConvLSTMCell(nn.Module):
         h, c = state
         weight = self.gates.weight[:, : self.channels + h.shape[1]]
         if use_winograd(x, weight):
-            return WinogradStep.apply(x, h, c, weight, self.gates.bias)
-        i, f, o, g = F.conv2d(torch.cat([x, h], 1), weight, self.gates.bias, padding=1).float().chunk(4, 1)
-        c = i.sigmoid() * g.tanh() + f.sigmoid() * c
-        return o.sigmoid() * c.tanh(), c
+            h, c = WinogradStep.apply(x, h, c, weight, self.gates.bias)
+        else:
+            i, f, o, g = F.conv2d(torch.cat([x, h], 1), weight, self.gates.bias, padding=1).float().chunk(4, 1)
+            c = i.sigmoid() * g.tanh() + f.sigmoid() * c
+            h = o.sigmoid() * c.tanh()
+        return (c, h) if self.swapped else (h, c)
 
 # %% ../nbs/04_autoencoder.ipynb #8be2453e
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    "The autoencoder's settings; `AutoencoderConfig.paper()` and `AutoencoderConfig.compact()` are the named ones."
+    "The autoencoder's settings; the named ones are `AutoencoderConfig.compact()`, `paper()` and `published()`."
 
     hidden: int = 32  # channels of every cell
     patch_size: int = 8  # blocks of patch_size×patch_size pixels become channels; 1: none
@@ -65,6 +69,7 @@ class AutoencoderConfig:
     epochs: int = 10
     batch_size: int = 8
     grid: tuple[int, int] = (16, 9)  # rows and columns to which the hidden states over time are averaged
+    swapped: bool = False  # the two states of every cell in the wrong order, as in the authors' code
 
     @classmethod
     def compact(cls, **changes) -> "AutoencoderConfig":
@@ -86,6 +91,11 @@ class AutoencoderConfig:
         )
         return cls(**{**published, **changes})
 
+    @classmethod
+    def published(cls, **changes) -> "AutoencoderConfig":
+        "What the authors' code trains and their weights need: the paper's, with swapped states."
+        return cls.paper(**{"swapped": True, **changes})
+
 
 AUTOENCODER_PRESETS = {"paper": AutoencoderConfig.paper(), "compact": AutoencoderConfig.compact()}
 
@@ -103,8 +113,8 @@ class ConvLSTMAutoencoder(nn.Module):
         super().__init__()
         pixels, hidden = 3 * config.patch_size**2, config.hidden
         self.config, self.gradient_checkpointing = config, gradient_checkpointing
-        self.encoder = nn.ModuleList([ConvLSTMCell(pixels, hidden), ConvLSTMCell(hidden, hidden)])
-        self.decoder = nn.ModuleList([ConvLSTMCell(hidden, hidden), ConvLSTMCell(hidden, hidden)])
+        cells = [ConvLSTMCell(channels, hidden, config.swapped) for channels in (pixels, hidden, hidden, hidden)]
+        self.encoder, self.decoder = nn.ModuleList(cells[:2]), nn.ModuleList(cells[2:])
         self.out_conv = nn.Conv3d(hidden, pixels, (1, 3, 3), padding=(0, 1, 1))
         if config.gain:
             self._open_gates(config.gain)
@@ -312,6 +322,7 @@ def embed_corpus(
                 "weights": digest,
                 "clip": features_header(clip).get("key"),
                 "grid": model.config.grid,
+                "swapped": model.config.swapped,
                 "holds": "states, mean, highest and lowest colours",
             }
         )
@@ -320,3 +331,29 @@ def embed_corpus(
         save_features(target, embed_clip(model, load_features(clip)["clip"]), key)
         made += 1
     return made
+
+# %% ../nbs/04_autoencoder.ipynb #a7b11002
+_PUBLISHED_LAYERS = {
+    "encoder_1.conv": "encoder.0.gates",
+    "encoder_2.conv": "encoder.1.gates",
+    "decoder_1.conv": "decoder.0.gates",
+    "decoder_2.conv": "decoder.1.gates",
+    "decoder_CNN": "out_conv",
+}  # the authors' names and ours
+
+
+def load_published(
+    path: str | Path,  # the authors' checkpoint
+) -> ConvLSTMAutoencoder:  # in evaluation mode
+    "The autoencoder that the paper's authors trained; `UserError` for any other file."
+    model = ConvLSTMAutoencoder(AutoencoderConfig.published())
+    if not Path(path).is_file():
+        raise UserError(f"there is no file {path}: give the path of the authors' convlstm_autoencoder_hidden64.pt")
+    try:
+        stored = dict(torch.load(path, map_location="cpu", weights_only=True))["model_state_dict"]
+        layers = [(*name.rsplit(".", 1), value) for name, value in stored.items()]
+        model.load_state_dict({f"{_PUBLISHED_LAYERS[layer]}.{kind}": value for layer, kind, value in layers})
+    except Exception as error:  # files of other kinds fail in many ways
+        advice = "give the authors' convlstm_autoencoder_hidden64.pt"
+        raise UserError(f"{path} is not the authors' autoencoder ({type(error).__name__}): {advice}") from None
+    return model.eval()
