@@ -10,7 +10,7 @@ config = ConfigParser(delimiters=["="])
 config.read(here / "settings.ini")
 cfg = config["DEFAULT"]
 
-extras = {name: cfg[f"{name}_requirements"].split() for name in ("scrape", "dev")}
+extras = {name: cfg[f"{name}_requirements"].split() for name in ("scrape", "tensorboard", "wandb", "dev")}
 extras["dev"] += extras["scrape"]
 
 setup(

@@ -28,6 +28,11 @@ def extracted(fixture_corpus, tmp_path_factory):
     return folder
 
 
+def run_folder(corpus, epochs, seed=42, split="random", sizes=(65, 10, 25)):
+    "The folder of the run with these settings."
+    return corpus / "runs" / f"{split}-{'-'.join(map(str, sizes))}-seed{seed}" / f"{RUN}-epochs-{epochs}"
+
+
 @pytest.fixture(scope="module")
 def killed(extracted, tmp_path_factory):
     "The fixture with its features, after a training that was killed at its sixth checkpoint or later."
@@ -38,7 +43,7 @@ def killed(extracted, tmp_path_factory):
         f"train_by_id(open_corpus({str(folder)!r}), {RUN!r}, **{FIRST})\n"
     )
     run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    checkpoint, saved = folder / "runs" / RUN / "checkpoints" / "last.ckpt", set()
+    checkpoint, saved = run_folder(folder, **FIRST) / "checkpoints" / "last.ckpt", set()
     while run.poll() is None and len(saved) < 6:
         time.sleep(0.002)
         with contextlib.suppress(FileNotFoundError):
@@ -48,9 +53,9 @@ def killed(extracted, tmp_path_factory):
     return folder
 
 
-def outcome(folder) -> tuple[list, str]:
+def outcome(folder, **settings) -> tuple[list, str]:
     "The log and the predictions of the run."
-    run = folder / "runs" / RUN
+    run = run_folder(folder, **settings)
     return read_log(run), (run / "predictions.csv").read_text()
 
 
@@ -70,17 +75,38 @@ CHANGES = {
 }
 
 
+def mislead(corpus, **settings) -> None:
+    "Move the killed run to where a run with these settings is: as if a person had renamed its folders."
+    killed, target = run_folder(corpus, **FIRST), run_folder(corpus, **settings)
+    if target.parent != killed.parent:
+        killed.parent.rename(target.parent)
+        (target.parent / "experiment.json").unlink()
+        (target.parent / "split.json").unlink()
+    if target.name != killed.name:
+        (target.parent / killed.name).rename(target)
+
+
+def test_other_settings_leave_the_killed_run(killed, tmp_path):
+    "A run with other settings has another folder: the checkpoint of the killed run stays what it is."
+    folder = shutil.copytree(killed, tmp_path / "corpus")
+    checkpoint = run_folder(folder, **FIRST) / "checkpoints" / "last.ckpt"
+    before = checkpoint.read_bytes()
+    train_by_id(open_corpus(folder), RUN, seed=42, epochs=1)
+    assert checkpoint.read_bytes() == before
+
+
 @pytest.mark.parametrize("changed", CHANGES)
 def test_another_run_starts_from_scratch(changed, killed, extracted, tmp_path, caplog):
-    "After a kill, a run with other settings ends as in an empty folder, and logs one warning."
+    "In the folder of a killed run, a run with other settings ends as in an empty folder, and logs one warning."
     disturbed, undisturbed = (shutil.copytree(source, tmp_path / source.parent.name) for source in (killed, extracted))
+    mislead(disturbed, **CHANGES[changed])
     for folder in (disturbed, undisturbed):
         if changed == "features":
             extract(open_corpus(folder), visual=VisualConfig(frame_skip=100), progress=False)
         caplog.clear()
         train_by_id(open_corpus(folder), RUN, **CHANGES[changed])
         assert len(fresh_starts(caplog)) == (folder == disturbed)
-    assert outcome(disturbed) == outcome(undisturbed)
+    assert outcome(disturbed, **CHANGES[changed]) == outcome(undisturbed, **CHANGES[changed])
 
 
 def test_the_same_run_resumes(killed, extracted, tmp_path, caplog):
@@ -89,7 +115,8 @@ def test_the_same_run_resumes(killed, extracted, tmp_path, caplog):
     for folder in (disturbed, undisturbed):
         train_by_id(open_corpus(folder), RUN, **FIRST)
     assert not fresh_starts(caplog)
-    assert outcome(disturbed)[1] == outcome(undisturbed)[1]
-    weights = [(folder / "runs" / RUN / "weights.safetensors").read_bytes() for folder in (disturbed, undisturbed)]
+    assert outcome(disturbed, **FIRST)[1] == outcome(undisturbed, **FIRST)[1]
+    folders = [run_folder(folder, **FIRST) for folder in (disturbed, undisturbed)]
+    weights = [(folder / "weights.safetensors").read_bytes() for folder in folders]
     assert weights[0] == weights[1]
-    assert len(list((disturbed / "runs" / RUN / "log").iterdir())) == 2
+    assert len(list((folders[0] / "log").iterdir())) == 2

@@ -25,6 +25,8 @@ NOT_IMPORTED = {
     "ruff": "used as a command by `make lint`",
     "mypy": "used as a command by `make lint`",
     "smalldocs": "used as a command by `make docs`",
+    "tensorboard": "Lightning's logger imports it",
+    "wandb": "Lightning's logger imports it",
 }
 
 

@@ -19,7 +19,7 @@ from tiktok_mm.autoencoder import (
     load_published,
     reconstruction_loss,
 )
-from tiktok_mm.lib.batch import Batch, pad_frames
+from tiktok_mm.lib.batch import Batch, embedding_file, pad_frames
 from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.store import Corpus, load_features, save_features
 from tiktok_mm.lib.training import save_weights
@@ -157,7 +157,7 @@ def test_embeddings_of_the_other_cell_are_made_anew(tmp_path):
         model.load_state_dict(weights)
         save_weights(tmp_path / "run", model, {"config": asdict(model.config)})
         assert [embed_corpus(corpus, tmp_path / "run") for _ in range(2)] == [1, 0]
-        embeddings.append(load_features(corpus.features("autoencoder", "a"))["embedding"])
+        embeddings.append(load_features(embedding_file(tmp_path / "run", "a"))["embedding"])
     assert np.abs(embeddings[0] - embeddings[1]).max() > 0.1
 
 

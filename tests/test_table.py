@@ -1,6 +1,7 @@
 "From a corpus folder to the paper's table, through the command line, as a user would."
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,13 +12,14 @@ import pandas as pd
 import pytest
 
 from tiktok_mm import classification, regression
-from tiktok_mm.classification import make_report, report_corpus
+from tiktok_mm.classification import classification_runs, make_report, report_corpus
 from tiktok_mm.data import open_corpus
 from tiktok_mm.lib.core import UserError
+from tiktok_mm.lib.report import DID_NOT_LEARN, Report
+from tiktok_mm.lib.runs import default_runs
 from tiktok_mm.lib.splits import Split
 from tiktok_mm.lib.targets import Quartiles, TargetScaler
 from tiktok_mm.lib.training import TrainConfig
-from tiktok_mm.regression import default_runs
 from tiktok_mm.synthetic.toy import toy_experiment
 
 
@@ -38,11 +40,15 @@ def corpus(fixture_corpus, tmp_path_factory):
     return folder
 
 
+EXPERIMENT = "random-65-10-25-seed42"
+
+
 @pytest.fixture(scope="module")
 def printed(corpus) -> str:
     "What `table` prints for it."
     run = tiktok_mm("table", corpus)
     assert run.returncode == 0, run.stderr
+    assert [line.partition(":")[2].split()[0] for line in run.stderr.splitlines()] == ["random", "tables"], run.stderr
     return run.stdout
 
 
@@ -50,8 +56,9 @@ def test_the_table_says_what_it_is_worth(corpus, printed):
     "Every row is there, beside the paper's figures, with the warning that so few videos tell nothing."
     for label in ("Constant mean", "Constant median", "Gradient boosting", *(run.label for run in default_runs())):
         assert label in printed
-    assert "4,730" in printed and "are too few to judge a model" in printed
-    made = {path.name for path in (corpus / "runs" / "table").iterdir()}
+    assert "4,730" in printed and printed.startswith("Nothing can be said about any model: ")
+    assert "beats" not in printed and "highest" not in printed
+    made = {path.name for path in (corpus / "runs" / EXPERIMENT / "table").iterdir()}
     assert made == {
         "table.txt",
         "table.json",
@@ -66,24 +73,24 @@ def test_the_table_says_what_it_is_worth(corpus, printed):
 def test_run_folders_and_keys_are_ids(corpus, printed):
     "A run has the same id as a folder, in JSON and in CSV; a classifier's folder is class-<id>."
     ids = [run.id for run in default_runs()]
-    folders = {path.name for path in (corpus / "runs").iterdir() if path.is_dir()}
-    classifiers = {"class-cnn3d", "class-swin-scratch", "class-ensemble-compact"}
-    assert folders == {*ids, *classifiers, "autoencoder", "table"}
-    table = json.loads((corpus / "runs" / "table" / "table.json").read_text())
+    folders = {path.name for path in (corpus / "runs" / EXPERIMENT).iterdir() if path.is_dir()}
+    classifiers = [run.id for run in classification_runs()]
+    assert folders == {*ids, *(f"class-{id}" for id in classifiers), "autoencoder", "table"}
+    table = json.loads((corpus / "runs" / EXPERIMENT / "table" / "table.json").read_text())
     assert list(table["scores"]) == ["mean", "median", "boosting", *ids]
-    assert {id: row["label"] for id, row in table["scores"].items() if id in ids} == {
-        run.id: run.label for run in default_runs()
-    }
-    assert list(table["classes"]) == ["chance", "majority", "cnn3d", "swin-scratch", "ensemble-compact"]
+    labels = {id: row["label"].removesuffix(DID_NOT_LEARN) for id, row in table["scores"].items() if id in ids}
+    assert labels == {run.id: run.label for run in default_runs()}
+    assert list(table["classes"]) == ["majority", "boosting", *classifiers]
 
 
 def test_formats(corpus, printed):
     "JSON and CSV can be read by programs and hold the same figures; what is printed is what is written."
-    folder = corpus / "runs" / "table"
+    folder = corpus / "runs" / EXPERIMENT / "table"
     table, frame = json.loads((folder / "table.json").read_text()), pd.read_csv(folder / "table.csv", index_col="run")
     assert frame.loc["cnn3d", "MAE (K) value"] == pytest.approx(table["scores"]["cnn3d"]["MAE (K) value"])
     assert (folder / "table.tex").read_text().count(r"\bottomrule") == 2
     assert (folder / "table.txt").read_text() == printed
+    assert frame.label["note"].to_list() == [table["headline"], *table["notes"]]
     assert tiktok_mm("table", corpus, "--csv").stdout == (folder / "table.csv").read_text()
 
 
@@ -91,7 +98,6 @@ def test_same_seed_same_table(corpus, printed):
     "Trained again from nothing, the table is the same to the last digit; another seed is another table."
     assert tiktok_mm("table", corpus).stdout == printed
     shutil.rmtree(corpus / "runs")
-    shutil.rmtree(corpus / "features" / "autoencoder")
     assert tiktok_mm("table", corpus).stdout == printed
 
 
@@ -100,7 +106,7 @@ def test_train_lists_its_runs(corpus, printed):
     listed = tiktok_mm("train", corpus).stdout
     for run in default_runs():
         assert run.id in listed and run.label in listed
-    assert "runs/cnn3d: MSE (K²)" in tiktok_mm("train", corpus, "cnn3d").stdout
+    assert f"runs/{EXPERIMENT}/cnn3d: MSE (K²)" in tiktok_mm("train", corpus, "cnn3d").stdout
 
 
 def test_train_names_the_nearest_id(corpus):
@@ -179,11 +185,11 @@ def test_a_leaky_split_is_refused_before_the_autoencoder(corpus, tmp_path, monke
         ids = tuple(table.id)
         return Split(kind, seed, ids[:6], ids[6:8], ids[5:])
 
-    folder = shutil.copytree(corpus, tmp_path / "corpus", ignore=shutil.ignore_patterns("runs", "autoencoder"))
+    folder = shutil.copytree(corpus, tmp_path / "corpus", ignore=shutil.ignore_patterns("runs"))
     monkeypatch.setattr(regression, "make_split", leaky_split)
     with pytest.raises(UserError, match="videos in two parts"):
         report_corpus(open_corpus(folder))
-    assert not (folder / "runs").exists() and not (folder / "features" / "autoencoder").exists()
+    assert not (folder / "runs").exists()
 
 
 def test_a_leaky_autoencoder_is_refused_before_the_runs(corpus, tmp_path, monkeypatch):
@@ -197,11 +203,15 @@ def test_a_leaky_autoencoder_is_refused_before_the_runs(corpus, tmp_path, monkey
     def lists(videos):
         return {name: value for name, value in vars(videos).items() if isinstance(value, list)}
 
-    folder = shutil.copytree(corpus, tmp_path / "corpus", ignore=shutil.ignore_patterns("runs", "autoencoder"))
+    folder = shutil.copytree(corpus, tmp_path / "corpus", ignore=shutil.ignore_patterns("runs"))
     monkeypatch.setattr(regression, "fit_autoencoder", fit_on_everything)
     with pytest.raises(UserError, match="held-out videos in the training of the autoencoder"):
         report_corpus(open_corpus(folder))
-    assert {path.name for path in (folder / "runs").iterdir()} == {"autoencoder", "split.json"}
+    assert {path.name for path in (folder / "runs" / EXPERIMENT).iterdir()} == {
+        "autoencoder",
+        "experiment.json",
+        "split.json",
+    }
 
 
 def test_leaks_of_targets_are_refused_after_training(tmp_path, monkeypatch):
@@ -238,3 +248,101 @@ def test_undefined_metrics_are_null(tmp_path):
     scores = json.loads(report.render("json"))["scores"]["ensemble-compact"]
     assert scores["nMSE value"] is None and scores["R² log value"] is None and scores["MAE (K) value"] > 0
     assert report.table().loc["Ensemble (compact)", ("this corpus", "nMSE")] == "–"
+
+
+def made_up_report(n_test, scale=1.0, seeds=1, **changes) -> Report:
+    "A report of made-up views around `scale` · 3,000 K: a nearly exact model, a useless one, the mean minus 1 K."
+    rng = np.random.default_rng(0)
+    views_k = scale * rng.lognormal(8, 1, n_test)
+    mean, median = (np.full(n_test, scale * value) for value in (4900.0, 2980.0))
+    truth = np.searchsorted(scale * np.array([1500, 2980, 5900]), views_k)
+    predictions = {
+        "mean": mean,
+        "median": median,
+        "boosting": mean - 1 * scale,
+        "cnn3d": mean * rng.lognormal(0, 1, (seeds, n_test)),
+        "ensemble-compact": views_k * rng.lognormal(0, 0.1, (seeds, n_test)),
+        "paper-cnn3d": mean,
+    }
+    values = dict(
+        name="made-up",
+        counts={"train": 800, "valid": 200, "test": n_test},
+        labels={"cnn3d": "CNN3D", "ensemble-compact": "Ensemble (compact)", "paper-cnn3d": "paper: CNN3D"},
+        views_k=views_k,
+        predictions=predictions,
+        truth=truth,
+        classes={"majority": np.zeros((1, n_test), int), "ensemble-compact": np.tile(truth, (seeds, 1))},
+        logs={},
+    )
+    return Report(**{**values, **changes})
+
+
+FORMATS = ("text", "json", "csv", "latex")
+CLAIMS = r"[Bb]eats|Smallest|highest|\d ?%(?! interval)"
+
+
+@pytest.mark.parametrize("n_test", [1, 5, 12, 29])
+def test_nothing_is_claimed_about_few_videos(n_test):
+    "The first line says so; no model beats or is best, no share is in percent; below 10 videos there is no interval."
+    report = made_up_report(n_test, seeds=3, learned={"cnn3d": False})
+    for format in FORMATS:
+        text = report.render(format)
+        lines = text.replace("\\begin{tabular}{p{\\linewidth}}\n", "").split("\n")
+        first = lines[1] if format in ("csv", "json") else lines[0]  # below the names of the columns, the bracket
+        assert re.search(f"Nothing can be said about any model: {n_test} test videos? in made-up, at least 30", first)
+        assert not re.search(CLAIMS, text.replace("95 \\%", "95 %"))
+        if format in ("text", "latex"):
+            intervals = re.findall(r"\[([^\]]*\d), ([^\]]*)\]", text)
+            assert bool(intervals) == (n_test >= 10) and all(low != high for low, high in intervals)
+
+
+@pytest.mark.parametrize("n_test", [30, 100])
+def test_what_beats_what(n_test):
+    "A model that is nearly exact beats; one that is the mean minus 1 K does not, though its interval excludes zero."
+    report = made_up_report(n_test, seeds=3)
+    said = "\n".join(report.sentences())
+    for constant in ("mean", "median"):
+        assert f"Beats the {constant} of the training views in absolute error: “Ensemble (compact)”.\n" in said
+    assert report.compare("boosting", "mean") == "differs by less than 2 % from"
+    assert report.compare("paper-cnn3d", "mean") == "cannot be distinguished from"  # equal to it
+    assert "“Ensemble (compact)” has the highest accuracy (100%) and beats the majority class" in said
+    untrained = replace(report, learned={"ensemble-compact": False, "class-ensemble-compact": False})
+    text = untrained.render().replace("No model beats", "")
+    assert text.count("Ensemble (compact) — did not learn") == 2 and "eats" not in text
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e-2, 1, 100, 1e5])
+def test_units_fit_the_corpus(scale):
+    "Median views from 300 to 300 billion: errors of at most three digits and a power of ten, never 0.1 or 12 digits."
+    report = made_up_report(100, scale, seeds=2)
+    for value in report.table()["this corpus"].filter(regex="^(MSE|MAE) \\(").to_numpy().ravel():
+        for number in re.findall(r"[\d,]*\d(?:\.\d+)?", value):
+            digits = number.replace(",", "").strip("0").replace(".", "").lstrip("0")
+            assert len(digits.rstrip("0")) <= 3 and len(number) <= 11
+    median = report.table()["this corpus"].filter(regex="^MAE \\(").loc["Constant median"].iloc[0]
+    assert float(median.split()[0].replace(",", "")) >= 1
+    assert len(max(report.render().split("\n"), key=len)) <= 200
+    assert json.loads(report.render("json"))["scores"]["median"]["MAE (K) value"] == pytest.approx(
+        np.abs(report.views_k - report.predictions["median"]).mean()
+    )
+
+
+def test_rows_at_the_papers_settings():
+    "They are a block of their own, below a line of its own, and the published figures stand beside them alone."
+    report = made_up_report(100)
+    table = report.table()
+    assert list(table.index[-2:]) == ["at the paper's settings:", "paper: CNN3D"]
+    assert table["paper", "MAE (K)"][["CNN3D", "paper: CNN3D", "Constant median"]].to_list() == ["–", "4,870", "4,730"]
+    fair = replace(report, predictions={id: p for id, p in report.predictions.items() if id != "paper-cnn3d"})
+    assert fair.table()["paper", "MAE (K)"]["CNN3D"] == "4,870" and len(fair.table()) == 5
+    settings = {id: row["settings"] for id, row in json.loads(report.render("json"))["scores"].items()}
+    assert [id for id, setting in settings.items() if setting == "paper"] == ["paper-cnn3d"]
+
+
+def test_notes_are_in_every_format():
+    "What a report was given to say about its training stands under the tables."
+    note = "Every row was trained for at most 500 steps & 10 % of them are warm-up."
+    report = made_up_report(40, notes=(note,))
+    for format in FORMATS:
+        expected = note if format != "latex" else note.replace("&", r"\&").replace("%", r"\%")
+        assert expected in report.render(format)

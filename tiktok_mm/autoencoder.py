@@ -21,7 +21,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .lib.batch import Batch, Dataset, pad_frames
+from .lib.batch import Batch, Dataset, embedding_file, pad_frames
 from .lib.core import UserError
 from .lib.store import Corpus, config_hash, features_header, is_cached, load_features, save_features
 from .lib.training import TrainConfig, load_weights, same_run, save_weights, train_model
@@ -235,7 +235,7 @@ def fit_autoencoder(
     metadata = {
         "model": "autoencoder",
         "config": asdict(config),
-        "training": asdict(training),
+        "training": training.identity(),
         "train": train.ids,
         "valid": valid.ids if valid else [],
         "data": [part.fingerprint(["clips"]) for part in (train, valid) if part],
@@ -307,16 +307,16 @@ def load_autoencoder(folder: str | Path) -> ConvLSTMAutoencoder:
 
 def embed_corpus(
     corpus: Corpus,
-    weights: str | Path,  # run folder of an autoencoder
+    autoencoder: str | Path,  # its run folder
     progress: bool = False,  # show a progress bar
 ) -> int:  # how many embeddings were made; the others were cached
-    "Write `features/autoencoder/<id>.safetensors` for every video that has a clip."
+    "Write `embeddings/<id>.safetensors` in the run folder for every video that has a clip."
     from tqdm import tqdm
 
-    model, made = load_autoencoder(weights), 0
-    digest = hashlib.sha256((Path(weights) / "weights.safetensors").read_bytes()).hexdigest()
+    model, made = load_autoencoder(autoencoder), 0
+    digest = hashlib.sha256((Path(autoencoder) / "weights.safetensors").read_bytes()).hexdigest()
     for id in tqdm(corpus.table.id, desc="embedding", unit="video", disable=not progress, leave=False):
-        clip, target = corpus.features("visual", id), corpus.features("autoencoder", id)
+        clip, target = corpus.features("visual", id), embedding_file(autoencoder, id)
         key = config_hash(
             {
                 "weights": digest,

@@ -4,20 +4,39 @@
 
 # %% auto #0
 __all__ = ['HELP', 'SETTINGS', 'app', 'scraping', 'CorpusPath', 'Workers', 'Seed', 'Topics', 'Number', 'Headed', 'Delay',
-           'PerTag', 'BaseUrl', 'SITE', 'SplitKind', 'Sizes', 'SwinWeights', 'ModelPreset', 'Devices', 'PAPER_SIZES',
-           'plan', 'run', 'refresh', 'purge', 'export', 'self_check', 'check', 'extract', 'train', 'table', 'synth',
-           'demo', 'main']
+           'PerTag', 'BaseUrl', 'SITE', 'Resumable', 'plan', 'run', 'refresh', 'purge', 'export', 'self_check', 'check',
+           'extract', 'train', 'table', 'synth', 'demo', 'main']
 
 # %% ../nbs/cli.ipynb #3d74f4d9
 import json
+import logging
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from . import __version__
-from .lib.core import UserError
+from .lib.core import UserError, one_of
+from tiktok_mm.lib.options import (
+    MACHINE,
+    TRAINING,
+    Device,
+    Devices,
+    LoggerName,
+    ModelPreset,
+    Name,
+    Out,
+    Processes,
+    Seeds,
+    Sizes,
+    SplitKind,
+    SplitSeed,
+    SwinWeights,
+    option,
+)
 
 # %% ../nbs/cli.ipynb #74dfc1fe
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -27,8 +46,21 @@ SETTINGS: dict[str, Any] = dict(
     rich_markup_mode="markdown",
     context_settings=HELP,
 )
+
+
+class Resumable(TyperGroup):
+    "Commands that say after an interrupt how to resume; without it, the command line ends without a word."
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(_fail("tiktok-mm: interrupted; run the same command again to resume", 130))
+
+
 app = typer.Typer(
     name="tiktok-mm",
+    cls=Resumable,
     help="Learn from short videos how many views they get.\n\n"
     "A **corpus** is a folder of videos with one CSV, JSON or JSONL file that has an `id` and a view count for each. "
     "Start with `tiktok-mm demo`; with your own folder: `tiktok-mm check`, `tiktok-mm extract`, `tiktok-mm table`.",
@@ -188,7 +220,7 @@ def check(
 ):
     """Probe every video of a corpus and report what is wrong with it.
 
-    Exit code 0: training may start. 1: it may not."""
+    Near-duplicates count once, as in training. Exit code 0: training may start. 1: it may not."""
     from tiktok_mm.data import check_corpus, open_corpus
 
     found = check_corpus(open_corpus(corpus), _progress())
@@ -232,9 +264,7 @@ def extract(
     from tiktok_mm.pipeline.extract import contact_sheet, extract
     from tiktok_mm.visual import VISUAL_PRESETS
 
-    if preset not in VISUAL_PRESETS:
-        raise UserError(f"no preset {preset!r}: choose {' or '.join(VISUAL_PRESETS)}")
-    visual = replace(VISUAL_PRESETS[preset], frame_skip=frame_skip)
+    visual = replace(VISUAL_PRESETS[one_of(preset, VISUAL_PRESETS, "preset")], frame_skip=frame_skip)
     audio = replace(AUDIO_PRESETS[preset], language=language)
     opened = open_corpus(corpus)
     summary = extract(opened, visual, replace(audio, whisper=whisper or audio.whisper), workers, _progress())
@@ -244,27 +274,6 @@ def extract(
     if summary.failures:
         raise typer.Exit(1)
 
-# %% ../nbs/cli.ipynb #2b6e2856
-SplitKind = Annotated[
-    str,
-    typer.Option(
-        "--split", help="random (the paper's), time (train on the earlier posts) or author (no author on both sides)."
-    ),
-]
-Sizes = Annotated[
-    tuple[float, float, float],
-    typer.Option("--sizes", help="Proportions of the videos for training, validation and test."),
-]
-SwinWeights = Annotated[
-    str | None,
-    typer.Option(
-        "--swin-weights", help="kinetics (torchvision downloads them) or a file of them.", show_default="from scratch"
-    ),
-]
-ModelPreset = Annotated[str, typer.Option("--preset", help="compact: for CPUs. paper: the published sizes, for a GPU.")]
-Devices = Annotated[int, typer.Option(min=1, help="How many devices to train on.")]
-PAPER_SIZES = (800, 200, 100)
-
 # %% ../nbs/cli.ipynb #4b9aae72
 @app.command()
 def train(
@@ -272,83 +281,93 @@ def train(
     run: Annotated[
         str | None, typer.Argument(help="Id of a run; without it the runs are listed.", show_default=False)
     ] = None,
-    split: SplitKind = "random",
-    sizes: Sizes = PAPER_SIZES,
-    seed: Seed = 42,
-    swin_weights: SwinWeights = None,
-    preset: ModelPreset = "compact",
-    devices: Devices = 1,
-    end_to_end: Annotated[
-        bool, typer.Option("--end-to-end", help="Let the autoencoder's encoder learn with an ensemble: slow.")
-    ] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs to train.", show_default="the run's")] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="32-true or bf16-mixed.", show_default="bf16-mixed on a GPU that computes in it")
+    config: Annotated[
+        Path | None, typer.Option(help="Repeat the run of this run.json instead.", show_default=False)
     ] = None,
+    split: SplitKind = "random",
+    sizes: Sizes = None,
+    seed: SplitSeed = 42,
+    preset: ModelPreset = "compact",
+    name: Name = None,
+    out: Out = None,
+    seeds: Seeds = 1,
+    epochs: Annotated[int | None, option("Epochs to train.", panel=TRAINING, min=1, show_default="the run's")] = None,
+    batch_size: Annotated[int | None, option("Videos a step.", panel=TRAINING, min=1, show_default="the run's")] = None,
+    lr: Annotated[float | None, option("Learning rate.", panel=TRAINING, min=0, show_default="the run's")] = None,
+    swin_weights: SwinWeights = None,
+    end_to_end: Annotated[
+        bool, option("Let the autoencoder's encoder learn with an ensemble: slow.", "--end-to-end", panel=TRAINING)
+    ] = False,
+    precision: Annotated[
+        str | None,
+        option("Such as 32-true.", panel=MACHINE, show_default="bf16-mixed on a GPU that computes in it"),
+    ] = None,
+    device: Device = None,
+    devices: Devices = None,
+    num_workers: Processes = None,
+    logger: LoggerName = None,
 ):
     """Train one run of the table and write its folder: weights, settings, split, log, predictions, metrics.
 
     An interrupted run resumes from its last complete epoch, if its settings, split and data are still the same."""
+    from tiktok_mm.beyond.trained import repeat_run
     from tiktok_mm.data import open_corpus
-    from tiktok_mm.regression import default_runs, train_by_id
+    from tiktok_mm.lib.runs import default_runs
+    from tiktok_mm.regression import train_by_id
 
-    changes = {name: value for name, value in dict(epochs=epochs, precision=precision).items() if value is not None}
+    places: dict[str, Any] = dict(name=name, out=out, seeds=seeds, progress=_progress())
+    unimportant = _given(workers=num_workers, logger=logger)
+    chosen = _given(epochs=epochs, batch_size=batch_size, lr=lr, precision=precision, device=device, devices=devices)
+    if config is not None:
+        if run or chosen or sizes:
+            raise UserError("--config holds the settings of the run: leave out its id and other settings")
+        return typer.echo(repeat_run(open_corpus(corpus), config, **places, **unimportant))
     if run is None:
-        runs = default_runs(seed, swin_weights, preset)
-        typer.echo("\n".join(f"{one.id:<26}{one.label}" for one in runs))
-        return
-    line = train_by_id(
-        open_corpus(corpus),
-        run,
-        split=split,
-        sizes=sizes,
-        seed=seed,
-        swin_weights=swin_weights,
-        preset=preset,
-        end_to_end=end_to_end,
-        progress=_progress(),
-        devices=devices,
-        **changes,
-    )
-    typer.echo(line)
+        return typer.echo("\n".join(f"{one.id:<26}{one.label}" for one in default_runs(seed, swin_weights, preset)))
+    experiment: dict[str, Any] = dict(split=split, sizes=sizes, seed=seed, preset=preset, swin_weights=swin_weights)
+    options = experiment | places | chosen | unimportant
+    typer.echo(train_by_id(open_corpus(corpus), run, end_to_end=end_to_end, **options))
+
+
+def _given(**options) -> dict[str, Any]:
+    "The options that were given."
+    return {name: value for name, value in options.items() if value is not None}
 
 # %% ../nbs/cli.ipynb #70372845
 @app.command()
 def table(
     corpus: CorpusPath,
     split: SplitKind = "random",
-    sizes: Sizes = PAPER_SIZES,
-    seed: Seed = 42,
-    swin_weights: SwinWeights = None,
+    sizes: Sizes = None,
+    seed: SplitSeed = 42,
     preset: ModelPreset = "compact",
-    devices: Devices = 1,
+    name: Name = None,
+    out: Out = None,
+    seeds: Seeds = 1,
+    swin_weights: SwinWeights = None,
+    device: Device = None,
+    devices: Devices = None,
+    num_workers: Processes = None,
+    logger: LoggerName = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print all figures as CSV.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print the tables for LaTeX.")] = False,
 ):
     """Train or load every run and print the paper's table beside the corpus's own.
 
-    The tables in every format and the figures go to runs/table in the corpus folder."""
+    All runs of one split and seed share a folder, such as runs/random-65-10-25-seed42 in the corpus folder. The same
+    settings load what is there; others make another folder and overwrite nothing. The tables in every format and the
+    figures go to table in that folder."""
     from tiktok_mm.classification import report_corpus
     from tiktok_mm.data import open_corpus
 
     formats = [name for name, wanted in dict(json=as_json, csv=csv, latex=latex).items() if wanted]
     if len(formats) > 1:
         raise UserError("choose one of --json, --csv and --latex")
-    opened = open_corpus(corpus)
-    report = report_corpus(
-        opened,
-        split=split,
-        sizes=sizes,
-        seed=seed,
-        swin_weights=swin_weights,
-        preset=preset,
-        progress=_progress(),
-        devices=devices,
-    )
-    files = report.save(opened.run("table"))
-    typer.echo(report.render(*formats))
-    typer.echo(f"tables and figures: {files[0].parent}", err=True)
+    experiment: dict[str, Any] = dict(split=split, sizes=sizes, seed=seed, preset=preset, swin_weights=swin_weights)
+    places: dict[str, Any] = dict(name=name, out=out, seeds=seeds, progress=_progress())
+    training = _given(device=device, devices=devices, workers=num_workers, logger=logger)
+    typer.echo(report_corpus(open_corpus(corpus), **experiment, **places, **training).render(*formats))
 
 # %% ../nbs/cli.ipynb #eefc23fa
 @app.command()
@@ -385,17 +404,25 @@ def demo(
     typer.echo("\n3. extracting frames, sound, transcripts and embeddings")
     extract(folder, workers=workers)
     typer.echo("\n4. training every model and testing it on videos that it never saw")
-    table(folder, sizes=(65, 10, 25))
+    table(folder)
 
 # %% ../nbs/cli.ipynb #ce30e6f6
 def main() -> None:
     "Run the command line; called by `tiktok-mm`."
+    signal.signal(signal.SIGTERM, _interrupt)
+    notes = logging.StreamHandler()
+    notes.setFormatter(logging.Formatter("tiktok-mm: %(message)s"))
+    logging.getLogger("tiktok_mm").addHandler(notes)
+    logging.getLogger("tiktok_mm").setLevel(logging.INFO)
     try:
         app(prog_name="tiktok-mm")
     except UserError as error:
         sys.exit(_fail(f"tiktok-mm: {error}", 2))
-    except KeyboardInterrupt:
-        sys.exit(_fail("tiktok-mm: interrupted; run the same command again to resume", 130))
+
+
+def _interrupt(*_) -> None:
+    "A request to terminate is answered like Ctrl-C."
+    raise KeyboardInterrupt
 
 
 def _fail(message: str, code: int) -> int:

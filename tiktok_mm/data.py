@@ -15,7 +15,7 @@ import pandas as pd
 from .formats.records import OPTIONAL_FIELDS, find_metadata, list_videos, read_records, to_row
 from .lib.core import UserError
 from .lib.media import probe_all
-from .lib.splits import MIN_VIDEOS, near_duplicate_pairs
+from .lib.splits import group_videos, make_split, near_duplicate_pairs
 from .lib.store import Corpus
 
 # %% ../nbs/01_data.ipynb #38051748
@@ -44,8 +44,8 @@ def open_corpus(
 # %% ../nbs/01_data.ipynb #9066fc56
 CHECKS = {  # name: (level, what it means)
     "duplicate id": ("error", "two records share an id: keep one of them"),
-    "too few videos": ("error", f"training needs at least {MIN_VIDEOS} videos that can be read"),
-    "equal counts": ("error", "all view counts are the same: there is nothing to learn"),
+    "no split": ("error", "the videos that can be read do not give three useful parts"),
+    "equal counts": ("error", "all view counts to train on are the same: there is nothing to learn"),
     "missing file": ("warning", "no video file has this id; left out"),
     "unreadable": ("warning", "the video cannot be decoded; left out"),
     "orphan": ("warning", "a video file without a record; not used"),
@@ -62,6 +62,7 @@ class CorpusCheck:
 
     videos: int  # records
     usable: int  # videos that can be read
+    groups: int  # of these that are independent of each other: near-duplicates count once
     findings: pd.DataFrame  # one row a finding: check, level, id, detail
 
     @property
@@ -69,13 +70,14 @@ class CorpusCheck:
         "Whether training may start."
         return not (self.findings.level == "error").any()
 
-    def to_dict(self) -> dict:  # videos, usable, ok, findings (a list of records)
+    def to_dict(self) -> dict:  # videos, usable, groups, ok, findings (a list of records)
         "The result as JSON can hold it."
         findings = self.findings.astype(str).to_dict("records")
-        return {"videos": self.videos, "usable": self.usable, "ok": bool(self.ok), "findings": findings}
+        counts = {"videos": self.videos, "usable": self.usable, "groups": self.groups}
+        return {**counts, "ok": bool(self.ok), "findings": findings}
 
     def __str__(self):
-        lines = [f"{self.videos} videos, {self.usable} can be read"]
+        lines = [f"{self.videos} videos, {self.usable} can be read, {self.groups} of them independent of each other"]
         for name, found in self.findings.groupby("check", sort=False):
             lines += _describe(name, found)
         end = "training may start" if self.ok else "training may not start before the errors are fixed"
@@ -108,19 +110,36 @@ def _bad_date(row: pd.Series, now: pd.Timestamp) -> str:
     return f"posted {posted:%Y-%m-%d}, after it was collected" if not pd.isna(collected) and posted > collected else ""
 
 
-def _findings(table: pd.DataFrame, media: pd.DataFrame, orphans: list[str]) -> dict[str, list[tuple[str, str]]]:
+def _split_problems(table: pd.DataFrame, groups: pd.Series) -> tuple[list[str], list[str]]:
+    "Why the default split of the table is refused, and which view count all its training videos have."
+    try:
+        split = make_split(table, groups=groups)
+    except UserError as error:
+        return [str(error)], []
+    views = table.views_k[table.id.isin(split.train)].unique()
+    return [], [f"{views[0]:g} K"] * (len(views) == 1)
+
+
+def _findings(
+    table: pd.DataFrame,  # of the corpus
+    media: pd.DataFrame,  # from `probe_all`, a row a video
+    pairs: list[tuple[str, str]],  # of near-duplicates
+    groups: pd.Series,  # id → group, of the videos that can be read
+    orphans: list[str],
+) -> dict[str, list[tuple[str, str]]]:
     "For every check the (id, detail) pairs that it finds."
     now, good = pd.Timestamp.now(tz="UTC"), media[media.error == ""]
-    missing, equal = media.error == "file is missing", table.views_k.nunique() == 1
+    missing = media.error == "file is missing"
+    refused, equal = _split_problems(table[table.id.isin(groups.index)].drop_duplicates("id"), groups)
     dates = [(row.id, _bad_date(row, now)) for _, row in table.iterrows()] if "posted_at" in table else []
     return {
         "duplicate id": [(id, f"{n} records") for id, n in table.id.value_counts().items() if n > 1],
-        "too few videos": [("", f"{len(good)}")] * (len(good) < MIN_VIDEOS),
-        "equal counts": [("", f"{table.views_k[0]:g} K")] * bool(equal and len(table) > 1),
+        "no split": [("", why) for why in refused],
+        "equal counts": [("", count) for count in equal],
         "missing file": [(id, "") for id in media.index[missing]],
         "unreadable": list(media.error[~missing & (media.error != "")].items()),
         "orphan": [(name, "") for name in orphans],
-        "near-duplicate": [(a, f"of {b}") for a, b in near_duplicate_pairs(good[~good.index.duplicated()])],
+        "near-duplicate": [(a, f"of {b}") for a, b in pairs],
         "no sound": [(id, "") for id in good.index[~good.sound]],
         "zero views": [(id, "") for id in table.id[table.views_k == 0]],
         "impossible date": [(id, why) for id, why in dates if why],
@@ -136,11 +155,13 @@ def check_corpus(
     media = probe_all(table, progress)
     used = {p.resolve() for p in table.path if isinstance(p, Path)}
     orphans = [p.name for p in list_videos(corpus.folder).values() if p.resolve() not in used]
+    good = media[(media.error == "") & ~media.index.duplicated()]
+    pairs = near_duplicate_pairs(good)
+    groups = group_videos(good.index, pairs)
     rows = [
         {"check": name, "level": CHECKS[name][0], "id": id, "detail": detail}
-        for name, found in _findings(table, media, orphans).items()
+        for name, found in _findings(table, media, pairs, groups, orphans).items()
         for id, detail in found
     ]
-    return CorpusCheck(
-        len(table), int((media.error == "").sum()), pd.DataFrame(rows, columns=["check", "level", "id", "detail"])
-    )
+    findings = pd.DataFrame(rows, columns=["check", "level", "id", "detail"])
+    return CorpusCheck(len(table), int((media.error == "").sum()), groups.nunique(), findings)

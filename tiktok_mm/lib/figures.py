@@ -7,6 +7,7 @@ __all__ = ['save_figure', 'show_frames', 'plot_predictions', 'plot_losses', 'plo
 
 # %% ../../nbs/lib/figures.ipynb #101f1962
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -50,23 +51,23 @@ def show_frames(
 # %% ../../nbs/lib/figures.ipynb #da153ec3
 def plot_predictions(
     views_k: np.ndarray,  # (n,) true views in thousands
-    predictions: dict[str, np.ndarray],  # title → (n,) predicted views in thousands
+    predictions: dict[str, np.ndarray],  # title → (n,) or (seeds, n) predicted views in thousands
 ):  # a matplotlib figure
-    "Predicted against actual views with the identity line, and the residuals below; from 0.01 K (ten views) upwards."
+    "Predicted against actual views with the identity line, and the residuals below; each seed has its own colour."
     import matplotlib.pyplot as plt
 
     columns = len(predictions)
     fig, axes = plt.subplots(
         2, columns, figsize=(2.7 * columns, 4.6), sharex=True, sharey="row", squeeze=False, height_ratios=(2, 1)
     )
-    actual = np.clip(views_k, 1e-2, None)
+    actual = np.clip(views_k, 1e-2, None)  # ten views
     ends = [actual.min(), actual.max()]
     for (title, prediction), (above, below) in zip(predictions.items(), axes.T):
-        shown = np.clip(prediction, 1e-2, None)
+        shown = np.clip(np.atleast_2d(prediction), 1e-2, None).T
         above.loglog(actual, shown, "o", ms=3, alpha=0.6)
         above.plot(ends, ends, "k-", lw=0.7)
-        above.set_title(title, fontsize=9)
-        below.semilogx(actual, np.log10(shown / actual), "o", ms=2, alpha=0.6)
+        above.set_title(_wrapped(title), fontsize=9)
+        below.semilogx(actual, np.log10(shown / actual[:, None]), "o", ms=2, alpha=0.6)
         below.axhline(0, color="k", lw=0.7)
         below.set_xlabel("actual (K)")
     axes[0, 0].set_ylabel("predicted (K)")
@@ -74,12 +75,18 @@ def plot_predictions(
     fig.tight_layout()
     return fig
 
+# %% ../../nbs/lib/figures.ipynb #5eed4001
+def _wrapped(title: str) -> str:
+    "A title in lines that fit above a small panel."
+    return fill(title, 26)
+
 # %% ../../nbs/lib/figures.ipynb #070ba89c
 def plot_losses(
     logs: dict[str, list[dict]],  # title → `read_log` of a run
 ):  # a matplotlib figure
     "Training and validation losses over the epochs, one panel a run, each in its own units."
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import EngFormatter
 
     columns = min(4, len(logs))
     rows = -(-len(logs) // columns)
@@ -90,7 +97,9 @@ def plot_losses(
         table = pd.DataFrame(log).set_index("epoch")
         for column in table:
             ax.plot(table[column], label=column.replace("_loss", ""))
-        ax.set_title(title, fontsize=8)
+        if table.to_numpy().max() > 10_000:
+            ax.yaxis.set_major_formatter(EngFormatter(sep=""))  # 200M instead of 2.0 and a factor above the panel
+        ax.set_title(_wrapped(title), fontsize=8)
         ax.tick_params(labelsize=7)
     axes[0, 0].legend(fontsize=7)
     fig.tight_layout()
@@ -99,19 +108,25 @@ def plot_losses(
 # %% ../../nbs/lib/figures.ipynb #49a023bf
 def plot_confusion(
     truth: np.ndarray,  # (n,) classes 0…3
-    predictions: dict[str, np.ndarray],  # title → (n,) classes
+    predictions: dict[str, np.ndarray],  # title → (n,) or (seeds, n) classes; the counts of all seeds are added
 ):  # a matplotlib figure
     "The confusion matrices of all models side by side; quartiles are numbered from 1, the least viewed."
     import matplotlib.pyplot as plt
     from sklearn.metrics import ConfusionMatrixDisplay
 
-    fig, axes = plt.subplots(1, len(predictions), figsize=(2.2 * len(predictions), 2.3), squeeze=False)
+    columns = min(5, len(predictions))
+    rows = -(-len(predictions) // columns)
+    fig, axes = plt.subplots(rows, columns, figsize=(2.2 * columns, 2.6 * rows), squeeze=False)
+    for ax in axes.flat[len(predictions) :]:
+        ax.axis("off")
+    lowest = list(axes.flat[: len(predictions)])[-columns:]
     style = dict(labels=range(4), display_labels=range(1, 5), cmap="Blues", colorbar=False, text_kw={"fontsize": 7})
-    for ax, (title, prediction) in zip(axes[0], predictions.items()):
-        ConfusionMatrixDisplay.from_predictions(truth, prediction, ax=ax, **style)
-        ax.set_title(title, fontsize=8)
-        ax.set_xlabel("predicted quartile", fontsize=8)
-        ax.set_ylabel("actual quartile" if ax is axes[0, 0] else "", fontsize=8)
+    for ax, (title, prediction) in zip(axes.flat, predictions.items()):
+        seeds = np.atleast_2d(prediction)
+        ConfusionMatrixDisplay.from_predictions(np.tile(truth, len(seeds)), seeds.ravel(), ax=ax, **style)
+        ax.set_title(_wrapped(title), fontsize=8)
+        ax.set_xlabel("predicted quartile" if ax in lowest else "", fontsize=8)
+        ax.set_ylabel("actual quartile" if ax in axes[:, 0] else "", fontsize=8)
         ax.tick_params(labelsize=7)
     fig.tight_layout()
     return fig

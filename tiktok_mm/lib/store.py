@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['atomic_write', 'write_json', 'write_jsonl', 'append_jsonl', 'read_jsonl', 'fold_events', 'Corpus', 'config_hash',
-           'save_features', 'load_features', 'load_stage', 'features_header', 'is_cached']
+           'save_features', 'load_features', 'load_array', 'load_stage', 'features_header', 'is_cached']
 
 # %% ../../nbs/lib/store.ipynb #38f1b276
 import hashlib
@@ -113,9 +113,10 @@ class Corpus:
         "The file of a video's sound."
         return self.folder / "audio" / f"{safe_id(id)}.wav"
 
-    def run(self, id: str) -> Path:
-        "The folder of a run: weights, settings, log, predictions, metrics."
-        return self.folder / "runs" / safe_id(id)
+    @property
+    def runs(self) -> Path:
+        "The folder of its experiments, each of which has a folder of its own."
+        return self.folder / "runs"
 
     def file(self, name: str) -> Path:
         "A file of the corpus as a whole, such as transcripts.jsonl."
@@ -155,6 +156,14 @@ def load_features(path: str | Path) -> dict[str, np.ndarray]:
     from safetensors.numpy import load_file
 
     return load_file(path)
+
+
+def load_array(path: str | Path, name: str) -> np.ndarray:
+    "One of the arrays that `save_features` wrote; the others are not read."
+    from safetensors import safe_open
+
+    with safe_open(path, "np") as file:
+        return file.get_tensor(name)
 
 
 def load_stage(

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..lib.batch import Dataset
-from ..lib.experiment import Experiment
+from ..lib.experiment import Experiment, ExperimentConfig
 from ..lib.splits import Split
 from ..lib.store import Corpus
 
@@ -60,4 +60,12 @@ def toy_experiment(
     )
     split = Split("random", seed, *(tuple(part) for part in np.split(np.array(videos.ids), [6 * n // 10, 7 * n // 10])))
     corpus = Corpus(Path(folder), pd.DataFrame({"id": videos.ids, "views_k": views_k}))
-    return Experiment(corpus, split, videos, pd.Series(range(n), index=videos.ids), list(split.train))
+    return Experiment(
+        corpus,
+        split,
+        videos,
+        groups=pd.Series(range(n), index=videos.ids),
+        encoder=list(split.train),
+        folder=corpus.runs,
+        config=ExperimentConfig("random", (60, 10, 30), seed, "compact"),
+    )
