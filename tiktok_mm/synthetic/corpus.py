@@ -20,6 +20,7 @@ from ..lib.media import SAMPLE_RATE
 from ..lib.store import atomic_write, write_json, write_jsonl
 from .causes import causes, latent_score, score_to_views
 from .frames import render
+from .images import photographs
 from .plans import RATES, SIZES, VideoPlan, plan_video
 from .sound import soundtrack
 
@@ -142,6 +143,7 @@ def make_corpus(
     views = score_to_views(latent_score(planted))
     records = [_record(plan, views_k) for plan, views_k in zip(plans, views)]
     tasks = [(plan, folder / "videos" / f"{record['id']}.mp4") for plan, record in zip(plans, records)]
+    photographs()  # read once, before the workers are started
     with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
         done = pool.map(_write_missing, tasks)
         list(tqdm(done, total=n, desc="making videos", unit="video", disable=not progress, leave=False))

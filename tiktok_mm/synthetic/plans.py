@@ -56,7 +56,7 @@ class Manner:
         return 1 / (WORD_SECONDS / self.speed + self.gap)
 
 # %% ../../nbs/synthetic/plans.ipynb #ed371a61
-SIZES = ((144, 256), (144, 256), (160, 288), (144, 256), (160, 200), (192, 192))  # width, height in pixels
+SIZES = ((144, 256), (144, 256), (160, 288), (144, 256), (192, 144), (192, 192))  # width, height in pixels
 RATES = (Fraction(24), Fraction(25), Fraction(30), Fraction(30), Fraction(30000, 1001), Fraction(50))  # frames a second
 
 
