@@ -85,7 +85,7 @@ def _zoomed(image: np.ndarray, width: int, height: int) -> list[np.ndarray]:
 def _shot(scene: Scene, rng: np.random.Generator, frames: int, width: int, height: int) -> Shot:
     "A shot of this many frames."
     path, time = np.zeros((frames, 3), int), np.linspace(0, 1, frames)
-    move = str(rng.choice(["fixed", "pan", "zoom"], p=[0.4, 0.35, 0.25])) if scene.camera else "fixed"
+    move = str(rng.choice(["fixed", "pan", "zoom"], p=[0.6, 0.2, 0.2])) if scene.camera else "fixed"
     wide, high = (_even(np.array([width, height]) * 1.25)) if move == "pan" else (width, height)
     image = _background(scene, rng, int(wide), int(high))
     if rng.uniform() < 0.5:
@@ -131,8 +131,8 @@ def subject_paths(
 ) -> np.ndarray:  # (subjects, frames, 3): size, left, top in even pixels
     "Size and position of every subject in every frame."
     rows, columns = _grid(scene.places, width, height)
-    unit, speed = min(width / columns, height / rows), rng.uniform(0.35, 0.5) * frames / 200
-    share, held = rng.uniform(0.68, 0.9), np.arange(frames) // HOLD * HOLD
+    unit, speed = min(width / columns, height / rows), rng.uniform(0.45, 0.6) * frames / 200
+    share, held = rng.uniform(0.75, 0.9), np.arange(frames) // HOLD * HOLD
     time, paths = held / max(1, frames - 1), []
     for motion, cell in zip(scene.motions, _cells(scene, rng, width, height)):
         left, top, wide, high = (0, 0, width, height) if motion == "drift" and scene.places > 4 else cell
@@ -171,7 +171,7 @@ def _captions(scene: Scene, rng: np.random.Generator, frames: int, width: int, h
 
 def _shots(scene: Scene, rng: np.random.Generator, frames: int, width: int, height: int) -> list[Shot]:
     "One to three shots that fill the video; one where the camera is fixed."
-    count = rng.integers(0, 3) if scene.camera else 0
+    count = rng.choice(3, p=[0.5, 0.35, 0.15]) if scene.camera else 0
     cuts = sorted({0, *rng.integers(1, max(2, frames), count).tolist(), frames})
     return [_shot(scene, rng, end - start, width, height) for start, end in pairwise(cuts)]
 

@@ -81,10 +81,10 @@ class VideoPlan:
         return np.random.default_rng([self.seed, self.number, topic])
 
 # %% ../../nbs/synthetic/plans.ipynb #3e975816
-SUBJECT_EFFECT = {"ball": 0.9, "star": 0.3, "ring": -0.3, "cross": -0.9}
+SUBJECT_EFFECT = {"ball": 0.6, "star": 0.2, "ring": -0.2, "cross": -0.6}
 MOTION_EFFECT = {"grow": 1.0, "drift": 0.0, "still": -1.0}
-COUNT_EFFECT = {1: -1.0, 2: -1 / 3, 3: 1 / 3, 4: 1.0}
-LINES_EFFECT = {0: -0.9, 1: 0.0, 4: 0.9}
+COUNT_EFFECT = {1: -1.1, 2: -0.4, 3: 0.4, 4: 1.1}
+LINES_EFFECT = {0: -1.0, 1: 0.0, 4: 1.0}
 WORD_EFFECT = {word: (1.0, -1.0, 0.0)[n % 3] for n, word in enumerate(WORDS)}
 
 
