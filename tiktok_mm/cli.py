@@ -376,14 +376,19 @@ def synth(
     n: Number = 200,
     seed: Seed = 42,
     workers: Workers = None,
+    kind: Annotated[str, typer.Option("--kind", help="What is planted: scenes, textures or crowds.")] = "scenes",
 ):
     """Make a synthetic corpus: real mp4 files whose view counts have known causes.
+
+    **scenes**: shape, motion and number of the subjects, text on the screen; the words that are said.
+    **textures**: texture of the background, its scale and brightness; words and loudness of the voice.
+    **crowds**: how many of the things move; loudness and rate of the voice.
 
     Prints the oracle's error: how well the views can be predicted by an oracle that knows some causes or all."""
     from tiktok_mm.synthetic.causes import oracle
     from tiktok_mm.synthetic.corpus import make_corpus
 
-    make_corpus(folder, n, seed, workers=workers, progress=_progress())
+    make_corpus(folder, n, seed, workers=workers, progress=_progress(), kind=kind)
     typer.echo(f"{n} videos in {folder}; the smallest errors that an oracle can reach, by the causes that it knows:\n")
     typer.echo(oracle(folder).to_string(float_format="{:,.4g}".format))
 

@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 
 import av
 
-from tiktok_mm.synthetic.causes import VideoPlan, plan_video
 from tiktok_mm.synthetic.corpus import write_video
+from tiktok_mm.synthetic.plans import VideoPlan, plan_video
 
 
 def clip_plan(id: str) -> VideoPlan:
