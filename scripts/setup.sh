@@ -52,6 +52,7 @@ if [ "$(cat .venv/.installed 2>/dev/null || true)" != "$wanted" ]; then
     echo "installing packages into .venv (about 2 GB and a few minutes the first time)"
     .venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
     .venv/bin/python scripts/fix_torchvision.py
+    .venv/bin/python -c "import librosa, numpy; librosa.stft(numpy.zeros(4096))"  # compiles once, for all later starts
     echo "$wanted" > .venv/.installed
 fi
 
