@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .lib.batch import Batch, Dataset, embedding_file, pad_frames
+from .lib.cells import pixel_features
 from .lib.core import UserError
 from .lib.store import Corpus, config_hash, features_header, is_cached, load_features, save_features
 from .lib.training import TrainConfig, load_weights, same_run, save_weights, train_model
@@ -271,31 +272,26 @@ def default_training(config: AutoencoderConfig) -> TrainConfig:
 def grid_features(
     self: ConvLSTMAutoencoder,
     clips: Tensor,  # (B, 3, F, H, W), pixels 0…255
+    frame_mask: Tensor,  # (B, F) bool, which frames are real
     states: Tensor,  # (B, F, hidden, h, w) of these clips
-) -> Tensor:  # (B, F, hidden + N_COLOURS, rows, columns)
-    "For each cell of the config's grid: the mean of the states, and the mean, maximum and minimum of each colour, 0…1."
-    pixels, grid = clips.transpose(1, 2).flatten(0, 1).float() / 255, self.config.grid
-    features = [
-        F.adaptive_avg_pool2d(states.flatten(0, 1), grid),
-        F.adaptive_avg_pool2d(pixels, grid),
-        F.adaptive_max_pool2d(pixels, grid),
-        -F.adaptive_max_pool2d(-pixels, grid),
-    ]
-    return torch.cat(features, 1).unflatten(0, states.shape[:2])
+) -> Tensor:  # (B, F, hidden + N_PIXELS, rows, columns)
+    "For each cell of the config's grid: the mean of the states, and the features of the pixels."
+    means = F.adaptive_avg_pool2d(states.flatten(0, 1), self.config.grid).unflatten(0, frame_mask.shape)
+    return torch.cat([means, pixel_features(clips, frame_mask, self.config.grid)], 2)
 
 # %% ../nbs/04_autoencoder.ipynb #3bcd8664
 @torch.no_grad()
 def embed_clip(
     model: ConvLSTMAutoencoder,
     clip: np.ndarray,  # uint8 (3, F, H, W)
-) -> dict[str, np.ndarray]:  # float16: embedding (hidden, h, w) and states (F, hidden + N_COLOURS, rows, columns)
+) -> dict[str, np.ndarray]:  # float16: embedding (hidden, h, w) and states (F, hidden + N_PIXELS, rows, columns)
     "The embedding and the states of a clip; without frames the embedding is zeros and there are no states."
     device = next(model.parameters()).device
     clips, frame_mask = (x.to(device) for x in pad_frames([clip]))
     states = model.encode(clips, frame_mask)
     return {
         "embedding": states[0, -1].cpu().half().numpy(),
-        "states": model.grid_features(clips, states)[0, : clip.shape[1]].cpu().half().numpy(),
+        "states": model.grid_features(clips, frame_mask, states)[0, : clip.shape[1]].cpu().half().numpy(),
     }
 
 # %% ../nbs/04_autoencoder.ipynb #ef3fae91
@@ -323,7 +319,7 @@ def embed_corpus(
                 "clip": features_header(clip).get("key"),
                 "grid": model.config.grid,
                 "swapped": model.config.swapped,
-                "holds": "states, mean, highest and lowest colours",
+                "holds": "states, colours, edges, changes",
             }
         )
         if not clip.exists() or is_cached(target, key):

@@ -60,7 +60,13 @@ def _stored_config(stored: dict, folder: Path) -> RunConfig:
     run = dict(stored["run"])
     encoder = run.pop("encoder") and str(folder.parent / "autoencoder")
     settings = {name: tuple(value) if isinstance(value, list) else value for name, value in run.pop("settings").items()}
-    return RunConfig(**{**run, "training": TrainConfig(**run["training"]), "settings": settings, "encoder": encoder})
+    changed = {
+        "training": TrainConfig(**run["training"]),
+        "lrs": tuple(run["lrs"]),
+        "settings": settings,
+        "encoder": encoder,
+    }
+    return RunConfig(**{**run, **changed})
 
 
 def _empty_videos(inputs: dict[str, tuple[int, ...]]) -> Dataset:

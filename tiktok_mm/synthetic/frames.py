@@ -67,8 +67,15 @@ class Shot:
 def _background(scene: Scene, rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     "The background of a shot: (height, width, 3), uint8."
     if scene.texture == "photograph":
-        return photo_crop(rng, width, height)
+        return _out_of_focus(photo_crop(rng, width, height))
     return texture_image(scene.texture, scene.coarse, scene.brightness, rng, width, height)
+
+
+def _out_of_focus(image: np.ndarray, radius: float = 2.5) -> np.ndarray:
+    "An image as it lies behind the plane of focus; `radius` in pixels."
+    from PIL import Image, ImageFilter
+
+    return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius)))
 
 
 def _zoomed(image: np.ndarray, width: int, height: int) -> list[np.ndarray]:

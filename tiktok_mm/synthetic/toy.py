@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..lib.batch import Dataset
+from ..lib.batch import N_MANNER, Dataset
+from ..lib.cells import N_PIXELS
 from ..lib.experiment import Experiment, ExperimentConfig
 from ..lib.splits import Split
 from ..lib.store import Corpus
@@ -40,7 +41,7 @@ def toy_experiment(
     rng = np.random.default_rng(seed)
     visual_cause, audio_cause = rng.choice([-1, 1], (2, n))
     speech = rng.uniform(size=n) > 0.1
-    states = rng.normal(size=(n, 3, 4 + 9, 8, 6)).astype(np.float16)
+    states = rng.normal(size=(n, 3, 4 + N_PIXELS, 8, 6)).astype(np.float16)
     audio = rng.normal(size=(n, 7, 8)).astype(np.float32)
     states[:, :, -1] += visual_cause[:, None, None, None]
     audio[:, :, 0] += audio_cause[:, None]
@@ -57,6 +58,9 @@ def toy_experiment(
         embedding=list(states[:, -1, :4]),
         states=[s[:frames] for s, frames in zip(states, n_frames)],
         words=[layers[: 2 * has_speech] for layers, has_speech in zip(audio, speech)],
+        tokens=[np.arange(2 * has_speech) for has_speech in speech],
+        manner=list(rng.normal(size=(n, 4, N_MANNER)).astype(np.float32)),
+        layers=list(np.repeat(audio[:, None], 4, 1).astype(np.float16)),
     )
     split = Split("random", seed, *(tuple(part) for part in np.split(np.array(videos.ids), [6 * n // 10, 7 * n // 10])))
     corpus = Corpus(Path(folder), pd.DataFrame({"id": videos.ids, "views_k": views_k}))
