@@ -1,11 +1,11 @@
 "What all tests share: where the fixture and, if it is there, the real data are."
 
-import os
 from pathlib import Path
 
 import pytest
 
 from tiktok_mm.lib.media import av_logging_off
+from tiktok_mm.lib.store import find_real_data
 
 ROOT = Path(__file__).parents[1]
 av_logging_off()
@@ -20,7 +20,7 @@ def fixture_corpus() -> Path:
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     "The folder of real clips and view counts, which is not part of the repository."
-    folder = Path(os.environ.get("TIKTOK_MM_DATA", ROOT.parent / "shared" / "data"))
+    folder = find_real_data(ROOT)
     if not folder.is_dir():
         pytest.skip(f"real data is not at {folder}: set TIKTOK_MM_DATA to its folder")
     return folder

@@ -274,7 +274,7 @@ def test_a_pickle_is_not_loaded(tmp_path):
             return (open, (str(tmp_path / "owned"), "w"))
 
     path = tmp_path / "evil.pt"
-    path.write_bytes(pickle.dumps(Evil()))
+    path.write_bytes(pickle.dumps(Evil(), protocol=2))
     with pytest.raises(UserError, match="not a Whisper checkpoint"):
         load_whisper(str(path))
     assert not (tmp_path / "owned").exists()

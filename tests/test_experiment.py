@@ -173,12 +173,18 @@ def test_mistakes_cost_nothing(wrong, corpus, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_tensorboard(experiment):
-    "What TensorBoard shows is written beside the CSV log."
-    pytest.importorskip("tensorboard")
-    run = find_run("cnn3d", default_runs(epochs=1, batch_size=4, logger="tensorboard"))
+LOGS = {"tensorboard": "tensorboard/version_0/events.out.tfevents.*", "wandb": "wandb/offline-run-*/*.wandb"}
+
+
+@pytest.mark.parametrize("logger", LOGS)
+def test_other_loggers(logger, experiment, monkeypatch):
+    "What TensorBoard or Weights & Biases shows is written beside the CSV log; nothing is sent."
+    pytest.importorskip(logger, reason=f"needs the extra: pip install 'tiktok_mm[{logger}]'")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run = find_run("cnn3d", default_runs(epochs=1, batch_size=4, logger=logger))
+    shutil.rmtree(experiment.run(run.folder_name), ignore_errors=True)
     train_run(experiment, run)
-    assert list(experiment.run(run.folder_name).glob("tensorboard/version_0/events.out.tfevents.*"))
+    assert list(experiment.run(run.folder_name).glob(LOGS[logger]))
     assert read_log(experiment.run(run.folder_name))[0]["train_loss"] > 0
 
 

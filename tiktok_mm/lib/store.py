@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['atomic_write', 'write_json', 'write_jsonl', 'append_jsonl', 'read_jsonl', 'fold_events', 'Corpus', 'config_hash',
-           'save_features', 'load_features', 'load_array', 'load_stage', 'features_header', 'is_cached']
+           'save_features', 'load_features', 'load_array', 'load_stage', 'features_header', 'is_cached',
+           'find_real_data']
 
 # %% ../../nbs/lib/store.ipynb #38f1b276
 import hashlib
@@ -191,3 +192,14 @@ def features_header(path: str | Path) -> dict:  # {"key": …, "metadata": {…}
 def is_cached(path: str | Path, key: str) -> bool:
     "Whether a feature file exists and has this key."
     return features_header(path).get("key") == key
+
+# %% ../../nbs/lib/store.ipynb #5eed0d12
+def find_real_data(
+    start: str | Path = ".",  # where to look, and in every folder above
+) -> Path:  # may not exist
+    "The folder that the environment variable `TIKTOK_MM_DATA` names, or the nearest `shared/data`."
+    if named := os.environ.get("TIKTOK_MM_DATA"):
+        return Path(named)
+    start = Path(start).resolve()
+    found = [folder / "shared" / "data" for folder in (start, *start.parents)]
+    return next((folder for folder in found if folder.is_dir()), found[0])

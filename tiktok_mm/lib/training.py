@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'DEVICES', 'LOGGERS', 'LOSSES', 'Model', 'TrainConfig', 'resolve_device', 'Shuffle', 'AtomicCheckpoints',
-           'objective', 'LitModel', 'train_model', 'prepare_process', 'read_log', 'best_precision', 'save_weights',
-           'load_weights', 'same_run', 'count_parameters']
+           'MovableCheckpoints', 'objective', 'LitModel', 'train_model', 'prepare_process', 'read_log',
+           'best_precision', 'save_weights', 'load_weights', 'same_run', 'count_parameters']
 
 # %% ../../nbs/lib/training.ipynb #e9f71f00
 import importlib.util
@@ -114,6 +114,18 @@ class AtomicCheckpoints(TorchCheckpointIO):
         with atomic_write(path) as part:
             torch.save(checkpoint, part)
 
+
+class MovableCheckpoints(ModelCheckpoint):
+    "The best and the last checkpoint, also of a run whose folder was moved: Lightning would forget the best so far."
+
+    def load_state_dict(self, state_dict):
+        def here(path):
+            return path and str(Path(self.dirpath) / Path(path).name)
+
+        moved = {name: here(path) for name, path in state_dict.items() if name.endswith("_model_path")}
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": best, "dirpath": self.dirpath})
+
 # %% ../../nbs/lib/training.ipynb #6dc234f1
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": F.mse_loss,
@@ -199,7 +211,7 @@ def train_model(
     checkpoints, metadata = Path(folder) / "checkpoints", _run_metadata(train, valid, config, metadata)
     lit, last = LitModel(model.train(), loss, config, metadata), _resumable(folder, metadata)
     monitor = "valid_loss" if valid and not config.one_cycle else None
-    keep = ModelCheckpoint(checkpoints, "best", monitor=monitor, save_last=True, enable_version_counter=False)
+    keep = MovableCheckpoints(checkpoints, "best", monitor=monitor, save_last=True, enable_version_counter=False)
     trainer = _trainer(folder, config, [keep, *callbacks, *_stopping(config, valid)], progress)
     with warnings.catch_warnings():
         prepare_process()
