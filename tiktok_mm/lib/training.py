@@ -11,6 +11,7 @@ __all__ = ['PRECISIONS', 'DEVICES', 'LOGGERS', 'LOSSES', 'Model', 'TrainConfig',
 import importlib.util
 import json
 import logging
+import math
 import shutil
 import signal
 import warnings
@@ -48,6 +49,7 @@ class TrainConfig:
     "How to train: everything that is not the model."
 
     epochs: int = 10
+    max_steps: int | None = None  # stop after this many optimiser steps, also within an epoch; None: never
     batch_size: int = 8
     lr: float = 1e-3
     weight_decay: float = 0.0
@@ -158,6 +160,12 @@ class LitModel(L.LightningModule):
     def on_train_batch_start(self, batch, _):
         torch.manual_seed(self.config.seed * 1_000_003 + self.global_step)
 
+    def on_train_start(self):
+        self._stop_after_max_steps()
+
+    def on_train_batch_end(self, *_):
+        self._stop_after_max_steps()
+
     def training_step(self, batch, _):
         return self._step(batch, "train")
 
@@ -172,9 +180,14 @@ class LitModel(L.LightningModule):
         )
         if not config.one_cycle:
             return optimizer
-        steps = self.trainer.estimated_stepping_batches
+        steps = min(self.trainer.estimated_stepping_batches, config.max_steps or math.inf)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _stop_after_max_steps(self) -> None:
+        "Lightning then validates, also within an epoch; its own `max_steps` would not, and would resume wrongly."
+        if self.config.max_steps and self.global_step >= self.config.max_steps:
+            self.trainer.should_stop = True
 
     def _step(self, batch: Batch, name: str) -> Tensor:
         loss = self.loss(self.model(batch), batch)
