@@ -8,10 +8,12 @@ __all__ = ['PRECISIONS', 'DEVICES', 'LOGGERS', 'LOSSES', 'Model', 'TrainConfig',
            'load_weights', 'same_run', 'count_parameters']
 
 # %% ../../nbs/lib/training.ipynb #e9f71f00
+import gc
 import importlib.util
 import json
 import logging
 import math
+import os
 import shutil
 import signal
 import warnings
@@ -110,11 +112,25 @@ class Shuffle(Sampler):
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    "Checkpoints that are written atomically: a killed run never leaves half of one."
+    "Checkpoints that are written atomically, each step's once: the best is also the last, under two names."
+
+    written: tuple[int, Path] | None = None  # step and file of the newest
 
     def save_checkpoint(self, checkpoint, path, storage_options=None):
+        step, path = checkpoint["global_step"], Path(path)
         with atomic_write(path) as part:
-            torch.save(checkpoint, part)
+            if not (self.written and self.written[0] == step and _linked(self.written[1], part)):
+                torch.save(checkpoint, part)
+        self.written = step, path
+
+
+def _linked(file: Path, link: Path) -> bool:
+    "Give a file a second name; False on a file system where a file has only one."
+    try:
+        os.link(file, link)
+    except OSError:
+        return False
+    return True
 
 # %% ../../nbs/lib/training.ipynb #6dc234f1
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -219,10 +235,18 @@ def train_model(
         loaders = _loaders(model, train, valid, config)
         with _interruptible():
             trainer.fit(lit, loaders[0], loaders[1], ckpt_path=last, weights_only=True)
-    lit.load_state_dict(torch.load(keep.best_model_path, map_location="cpu", weights_only=True)["state_dict"])
-    model.eval()
+    del lit, trainer
+    gc.collect()  # they refer to each other and to the optimizer, whose memory is that of the model twice
+    _load_checkpoint(model.eval(), keep.best_model_path)
     shutil.rmtree(checkpoints)
     return read_log(folder)
+
+
+def _load_checkpoint(model: nn.Module, path: str) -> None:
+    "The weights of a checkpoint, without reading the optimizer's part of it; the gradients go."
+    model.zero_grad()
+    stored = torch.load(path, map_location="cpu", mmap=True, weights_only=True)["state_dict"]
+    model.load_state_dict({name.removeprefix("model."): value for name, value in stored.items()})
 
 
 def prepare_process() -> None:
