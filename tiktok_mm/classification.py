@@ -190,7 +190,7 @@ def report_corpus(
 ) -> Report:
     "From a corpus with features to the report, whose tables and figures go into `table` in the experiment's folder."
     runs = default_runs(seed, swin_weights, preset, **training)
-    experiment = prepare_experiment(corpus, split, sizes, seed, preset, name, out, progress)
+    experiment = prepare_experiment(corpus, split, sizes, seed, preset, name, out, progress, training.get("max_steps"))
     report = make_report(experiment, runs, progress, seeds)
     report.save(experiment.run("table"))
     _log.info(f"tables and figures: {experiment.run('table')}")

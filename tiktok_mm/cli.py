@@ -26,6 +26,7 @@ from tiktok_mm.lib.options import (
     Device,
     Devices,
     LoggerName,
+    MaxSteps,
     ModelPreset,
     Name,
     Out,
@@ -292,6 +293,7 @@ def train(
     out: Out = None,
     seeds: Seeds = 1,
     epochs: Annotated[int | None, option("Epochs to train.", panel=TRAINING, min=1, show_default="the run's")] = None,
+    max_steps: MaxSteps = None,
     batch_size: Annotated[int | None, option("Videos a step.", panel=TRAINING, min=1, show_default="the run's")] = None,
     lr: Annotated[float | None, option("Learning rate.", panel=TRAINING, min=0, show_default="the run's")] = None,
     swin_weights: SwinWeights = None,
@@ -317,7 +319,15 @@ def train(
 
     places: dict[str, Any] = dict(name=name, out=out, seeds=seeds, progress=_progress())
     unimportant = _given(workers=num_workers, logger=logger)
-    chosen = _given(epochs=epochs, batch_size=batch_size, lr=lr, precision=precision, device=device, devices=devices)
+    chosen = _given(
+        epochs=epochs,
+        max_steps=max_steps,
+        batch_size=batch_size,
+        lr=lr,
+        precision=precision,
+        device=device,
+        devices=devices,
+    )
     if config is not None:
         if run or chosen or sizes:
             raise UserError("--config holds the settings of the run: leave out its id and other settings")
@@ -344,6 +354,7 @@ def table(
     name: Name = None,
     out: Out = None,
     seeds: Seeds = 1,
+    max_steps: MaxSteps = None,
     swin_weights: SwinWeights = None,
     device: Device = None,
     devices: Devices = None,
@@ -366,7 +377,7 @@ def table(
         raise UserError("choose one of --json, --csv and --latex")
     experiment: dict[str, Any] = dict(split=split, sizes=sizes, seed=seed, preset=preset, swin_weights=swin_weights)
     places: dict[str, Any] = dict(name=name, out=out, seeds=seeds, progress=_progress())
-    training = _given(device=device, devices=devices, workers=num_workers, logger=logger)
+    training = _given(max_steps=max_steps, device=device, devices=devices, workers=num_workers, logger=logger)
     typer.echo(report_corpus(open_corpus(corpus), **experiment, **places, **training).render(*formats))
 
 # %% ../nbs/cli.ipynb #eefc23fa

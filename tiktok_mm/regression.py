@@ -257,12 +257,13 @@ def prepare_experiment(
     name: str | None = None,  # of the experiment's folder; by default its settings
     out: str | Path | None = None,  # where that folder is; by default `runs` in the corpus folder
     progress: bool = False,  # show progress bars
+    max_steps: int | None = None,  # stop training the autoencoder after this many steps
 ) -> Experiment:
     "Split a corpus, train its autoencoder and encode its videos, or load what was made with the same settings."
     one_of(preset, AUTOENCODER_PRESETS, "preset")
     one_of(split, SPLITS, "split")
     corpus = _with_features(corpus)
-    config = ExperimentConfig(split, sizes or default_sizes(len(corpus.table)), seed, preset)
+    config = ExperimentConfig(split, sizes or default_sizes(len(corpus.table)), seed, preset, max_steps)
     groups = near_duplicates(corpus.table, progress)
     parts = make_split(corpus.table, split, config.sizes, seed, groups)
     refuse_leaks(corpus.table, parts, groups=groups)
@@ -296,7 +297,12 @@ def _train_autoencoder(
 ) -> list[str]:  # the ids that it was trained on
     "Train the autoencoder of a corpus on the training videos, or load it, and encode every video."
     videos, settings = load_dataset(corpus), AUTOENCODER_PRESETS[config.preset]
-    training = replace(default_training(settings), seed=config.seed, precision=best_precision())
+    training = replace(
+        default_training(settings),
+        max_steps=config.max_steps,
+        seed=config.seed,
+        precision=best_precision(),
+    )
     train, valid = videos.subset(split.train), videos.subset(split.valid)
     fit_autoencoder(train, folder, settings, training, valid, progress=progress)
     embed_corpus(corpus, folder, progress)
@@ -406,7 +412,7 @@ def train_by_id(
 ) -> str:  # the run folder and the metrics, one line a seed
     "Train one run of a corpus's table; one with changed settings has a folder of its own."
     run = find_run(run_id, default_runs(seed, swin_weights, preset, **training))
-    experiment = prepare_experiment(corpus, split, sizes, seed, preset, name, out, progress)
+    experiment = prepare_experiment(corpus, split, sizes, seed, preset, name, out, progress, training.get("max_steps"))
     if end_to_end:
         run = unfreeze_encoder(run, experiment)
     return train_seeds(experiment, run, seeds, progress)

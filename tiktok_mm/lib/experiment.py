@@ -27,12 +27,15 @@ class ExperimentConfig:
     sizes: tuple[float, float, float]  # training, validation, test, as proportions
     seed: int
     preset: str  # of the autoencoder: compact or paper
+    max_steps: int | None = None  # of the training of the autoencoder; None: all of its epochs
 
     @property
     def name(self) -> str:
-        "The settings as the name of a folder; the preset compact is not named."
+        "The settings as the name of a folder; the preset compact and training without a limit are not named."
         sizes = "-".join(f"{size:g}" for size in self.sizes)
-        return f"{self.split}-{sizes}-seed{self.seed}" + f"-{self.preset}" * (self.preset != "compact")
+        preset = f"-{self.preset}" * (self.preset != "compact")
+        limit = f"-steps{self.max_steps}" if self.max_steps else ""
+        return f"{self.split}-{sizes}-seed{self.seed}{preset}{limit}"
 
 # %% ../../nbs/lib/experiment.ipynb #e0010005
 def claim_folder(

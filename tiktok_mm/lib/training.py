@@ -8,9 +8,12 @@ __all__ = ['PRECISIONS', 'DEVICES', 'LOGGERS', 'LOSSES', 'Model', 'TrainConfig',
            'best_precision', 'save_weights', 'load_weights', 'same_run', 'count_parameters']
 
 # %% ../../nbs/lib/training.ipynb #e9f71f00
+import gc
 import importlib.util
 import json
 import logging
+import math
+import os
 import shutil
 import signal
 import warnings
@@ -48,6 +51,7 @@ class TrainConfig:
     "How to train: everything that is not the model."
 
     epochs: int = 10
+    max_steps: int | None = None  # stop after this many optimiser steps, also within an epoch; None: never
     batch_size: int = 8
     lr: float = 1e-3
     weight_decay: float = 0.0
@@ -108,11 +112,25 @@ class Shuffle(Sampler):
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    "Checkpoints that are written atomically: a killed run never leaves half of one."
+    "Checkpoints that are written atomically, each step's once: the best is also the last, under two names."
+
+    written: tuple[int, Path] | None = None  # step and file of the newest
 
     def save_checkpoint(self, checkpoint, path, storage_options=None):
+        step, path = checkpoint["global_step"], Path(path)
         with atomic_write(path) as part:
-            torch.save(checkpoint, part)
+            if not (self.written and self.written[0] == step and _linked(self.written[1], part)):
+                torch.save(checkpoint, part)
+        self.written = step, path
+
+
+def _linked(file: Path, link: Path) -> bool:
+    "Give a file a second name; False on a file system where a file has only one."
+    try:
+        os.link(file, link)
+    except OSError:
+        return False
+    return True
 
 
 class MovableCheckpoints(ModelCheckpoint):
@@ -170,6 +188,12 @@ class LitModel(L.LightningModule):
     def on_train_batch_start(self, batch, _):
         torch.manual_seed(self.config.seed * 1_000_003 + self.global_step)
 
+    def on_train_start(self):
+        self._stop_after_max_steps()
+
+    def on_train_batch_end(self, *_):
+        self._stop_after_max_steps()
+
     def training_step(self, batch, _):
         return self._step(batch, "train")
 
@@ -184,9 +208,14 @@ class LitModel(L.LightningModule):
         )
         if not config.one_cycle:
             return optimizer
-        steps = self.trainer.estimated_stepping_batches
+        steps = min(self.trainer.estimated_stepping_batches, config.max_steps or math.inf)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _stop_after_max_steps(self) -> None:
+        "Lightning then validates, also within an epoch; its own `max_steps` would not, and would resume wrongly."
+        if self.config.max_steps and self.global_step >= self.config.max_steps:
+            self.trainer.should_stop = True
 
     def _step(self, batch: Batch, name: str) -> Tensor:
         loss = self.loss(self.model(batch), batch)
@@ -218,10 +247,18 @@ def train_model(
         loaders = _loaders(model, train, valid, config)
         with _interruptible():
             trainer.fit(lit, loaders[0], loaders[1], ckpt_path=last, weights_only=True)
-    lit.load_state_dict(torch.load(keep.best_model_path, map_location="cpu", weights_only=True)["state_dict"])
-    model.eval()
+    del lit, trainer
+    gc.collect()  # they refer to each other and to the optimizer, whose memory is that of the model twice
+    _load_checkpoint(model.eval(), keep.best_model_path)
     shutil.rmtree(checkpoints)
     return read_log(folder)
+
+
+def _load_checkpoint(model: nn.Module, path: str) -> None:
+    "The weights of a checkpoint, without reading the optimizer's part of it; the gradients go."
+    model.zero_grad()
+    stored = torch.load(path, map_location="cpu", mmap=True, weights_only=True)["state_dict"]
+    model.load_state_dict({name.removeprefix("model."): value for name, value in stored.items()})
 
 
 def prepare_process() -> None:
