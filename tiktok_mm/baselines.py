@@ -163,12 +163,12 @@ def even_frames(
 class SwinConfig:
     "Settings of the video transformer; the defaults are the compact preset."
 
-    patch: tuple[int, int, int] = (2, 8, 8)  # frames, rows, columns
+    patch: tuple[int, int, int] = (2, 16, 16)  # frames, rows, columns
     width: int = 24
     depths: tuple[int, ...] = (2, 2)
     heads: tuple[int, ...] = (2, 4)
     window: tuple[int, int, int] = (2, 4, 4)
-    n_frames: int = 6  # each clip is resampled to this many
+    n_frames: int = 4  # each clip is resampled to this many
     weights: str | None = None  # None: from scratch; "kinetics": torchvision downloads them; else a file of them
 
     @classmethod

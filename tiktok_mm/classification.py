@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,16 @@ from .lib.runs import RunConfig, default_runs, with_seeds
 from .lib.store import Corpus, atomic_write, write_json
 from .lib.targets import Quartiles
 from .lib.training import read_log
-from .regression import fit, has_learned, model_outputs, predict_all, prepare_experiment, read_run
+from tiktok_mm.regression import (
+    fit,
+    has_learned,
+    model_outputs,
+    predict_all,
+    prepare_experiment,
+    read_run,
+    train_ahead,
+    train_run,
+)
 
 # %% ../nbs/08_classification.ipynb #08ead001
 _log = logging.getLogger("tiktok_mm")
@@ -33,18 +43,14 @@ _log = logging.getLogger("tiktok_mm")
 def classification_runs(
     runs: Sequence[RunConfig] | None = None,  # of the regression, by default `default_runs()`
 ) -> list[RunConfig]:  # one for each model
-    "The classifiers: runs of the regression with another head and loss."
+    "The classifiers: the first run of each model, with another head and loss; of two targets the scaled one."
     runs = runs if runs is not None else default_runs()
-    chosen: dict[str, RunConfig] = {}
+    chosen: dict[tuple, RunConfig] = {}
     for run in (run for run in runs if not at_paper_settings(run.id)):
-        if _model(run) not in chosen or chosen[_model(run)].target == "none":
-            chosen[_model(run)] = run
+        model = run.model, run.preset
+        if model not in chosen or chosen[model].target == "none":
+            chosen[model] = run
     return [_classifier(run) for run in chosen.values()]
-
-
-def _model(run: RunConfig) -> str:
-    "What makes two runs one model: everything but target, loss and training."
-    return repr((run.model, run.preset, run.encoder, sorted(run.settings.items(), key=str)))
 
 
 def _classifier(run: RunConfig) -> RunConfig:
@@ -55,6 +61,7 @@ def _classifier(run: RunConfig) -> RunConfig:
         label=run.label.replace(" (scaled target)", "").replace("; scaled target", ""),
         target="quartiles",
         loss="entropy",
+        positive=False,
         settings={**run.settings, **({"layers": 2} if run.model == "cnn3d" else {})},
     )
 
@@ -135,6 +142,7 @@ def make_report(
     "Train or load every run of an experiment and evaluate all of them on the same test videos."
     runs = list(runs if runs is not None else default_runs(experiment.split.seed))
     classifiers = classification_runs(runs)
+    _train_ahead(experiment, [*runs, *classifiers], seeds, progress)
     predictions = predict_all(experiment, runs, progress, seeds)
     truth, classes = classify(experiment, classifiers, progress, seeds)
     return Report(
@@ -149,6 +157,22 @@ def make_report(
         learned=_learned(experiment, runs, classifiers),
         notes=_budget(experiment, runs),
     )
+
+
+def _train_ahead(experiment: Experiment, runs: list[RunConfig], seeds: int, progress: bool) -> None:
+    "Train what can be trained side by side, regression and classifiers together."
+    quartiles = Quartiles().fit(experiment.dataset.subset(experiment.split.train).views_k)
+    every = [one for run in runs for one in with_seeds(run, seeds)]
+    names = ["class-" * (one.target == "quartiles") + one.folder_name for one in every]
+    train = partial(_train_either, experiment, quartiles)
+    train_ahead(train, {experiment.run(name): one for name, one in zip(names, every)}, progress)
+
+
+def _train_either(experiment: Experiment, quartiles: Quartiles, run: RunConfig) -> np.ndarray:
+    "Train one run of the regression or one classifier."
+    if run.target == "quartiles":
+        return _classify_seed(experiment, run, quartiles)
+    return train_run(experiment, run)
 
 
 def _learned(experiment: Experiment, runs: list[RunConfig], classifiers: list[RunConfig]) -> dict[str, bool]:
@@ -171,7 +195,7 @@ def _budget(experiment: Experiment, runs: list[RunConfig]) -> tuple[str, ...]:
     return (
         f"The same chance for every row but those at the paper's settings: {training.epochs} epochs of {steps} steps, "
         f"{training.batch_size} videos each; one cycle of the learning rate, whose peak is the best of {grid} by the "
-        f"validation loss of a cycle of an eighth of these epochs ({rates}).",
+        f"validation loss of a cycle of a quarter of these epochs ({rates}).",
     )
 
 # %% ../nbs/08_classification.ipynb #04739065

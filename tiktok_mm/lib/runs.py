@@ -38,8 +38,8 @@ class RunConfig:
         return self.id + self.variant
 
 # %% ../../nbs/lib/runs.ipynb #fbf72867
-LEARNING_RATES = (3e-4, 1.2e-3, 5e-3)
-CHANCE = TrainConfig(epochs=40, batch_size=16, one_cycle=True)  # what every row gets; it still chooses its `lr`
+LEARNING_RATES = (1e-3, 4e-3, 1.6e-2)
+CHANCE = TrainConfig(epochs=24, batch_size=16, one_cycle=True)  # what every row gets; it still chooses its `lr`
 SMALL_DECAY, LARGE_DECAY = replace(CHANCE, weight_decay=1e-3), replace(CHANCE, weight_decay=1.0)
 
 RUNS = (
@@ -68,7 +68,7 @@ RUNS = (
         model="cnn3d",
         target="none",
         loss="mse",
-        settings={"shrink": 2},
+        settings={"shrink": 4},
         training=SMALL_DECAY,
         lrs=LEARNING_RATES,
     ),
@@ -142,7 +142,7 @@ PAPER_RUNS = (
         model="cnn3d",
         target="none",
         loss="mse",
-        settings={"shrink": 2},
+        settings={"shrink": 4},
         scaled=False,
         training=TrainConfig(epochs=20, batch_size=16, lr=1e-4),
     ),
