@@ -195,7 +195,7 @@ def _budget(experiment: Experiment, runs: list[RunConfig]) -> tuple[str, ...]:
     return (
         f"The same chance for every row but those at the paper's settings: {training.epochs} epochs of {steps} steps, "
         f"{training.batch_size} videos each; one cycle of the learning rate, whose peak is the best of {grid} by the "
-        f"validation loss of a cycle of a quarter of these epochs ({rates}).",
+        f"validation loss of a cycle of a fifth of these epochs ({rates}).",
     )
 
 # %% ../nbs/08_classification.ipynb #04739065

@@ -158,7 +158,7 @@ def _untrained(run: RunConfig, train: Dataset, outputs: int) -> Any:
     return model
 
 # %% ../nbs/07_regression.ipynb #fa110003
-PROBE = 1 / 4  # of the epochs, for each learning rate that is tried
+PROBE = 1 / 5  # of the epochs, for each learning rate that is tried
 
 
 def _try_learning_rates(

@@ -39,7 +39,7 @@ class RunConfig:
 
 # %% ../../nbs/lib/runs.ipynb #fbf72867
 LEARNING_RATES = (1e-3, 4e-3, 1.6e-2)
-CHANCE = TrainConfig(epochs=24, batch_size=16, one_cycle=True)  # what every row gets; it still chooses its `lr`
+CHANCE = TrainConfig(epochs=20, batch_size=16, one_cycle=True)  # what every row gets; it still chooses its `lr`
 SMALL_DECAY, LARGE_DECAY = replace(CHANCE, weight_decay=1e-3), replace(CHANCE, weight_decay=1.0)
 
 RUNS = (
