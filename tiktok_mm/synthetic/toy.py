@@ -46,6 +46,8 @@ def toy_experiment(
     states[:, :, -1] += visual_cause[:, None, None, None]
     audio[:, :, 0] += audio_cause[:, None]
     audio[~speech] = 0
+    manner = rng.normal(size=(n, 4, N_MANNER)).astype(np.float32)
+    manner[:, :, 0] += (audio_cause * speech)[:, None]
     n_frames = np.where(np.arange(n) == 5, 0, 3)
     grey = 60 + 90 * (visual_cause > 0)
     views_k = np.exp(8 + visual_cause + audio_cause * speech + 0.2 * rng.normal(size=n))
@@ -59,7 +61,7 @@ def toy_experiment(
         states=[s[:frames] for s, frames in zip(states, n_frames)],
         words=[layers[: 2 * has_speech] for layers, has_speech in zip(audio, speech)],
         tokens=[np.arange(2 * has_speech) for has_speech in speech],
-        manner=list(rng.normal(size=(n, 4, N_MANNER)).astype(np.float32)),
+        manner=list(manner),
         layers=list(np.repeat(audio[:, None], 4, 1).astype(np.float16)),
     )
     split = Split("random", seed, *(tuple(part) for part in np.split(np.array(videos.ids), [6 * n // 10, 7 * n // 10])))
