@@ -365,7 +365,8 @@ def train_ahead(
     pending = [run for folder, run in runs.items() if not (folder / "weights.safetensors").exists()]
     small = all(run.preset == "compact" or run.model == "ensemble" for run in runs.values())
     on_cpu = all(resolve_device(run.training.device) == "cpu" and run.training.devices == 1 for run in pending)
-    if len(pending) > FEW and small and on_cpu:
+    importable = getattr(train, "func", train).__module__ != "__main__"  # else other processes do not know it
+    if len(pending) > FEW and small and on_cpu and importable:
         run_parallel(train, pending, "training", progress)
 
 # %% ../nbs/07_regression.ipynb #de026119
