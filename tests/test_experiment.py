@@ -190,10 +190,10 @@ def test_other_loggers(logger, experiment, monkeypatch):
 
 def test_a_killed_device_process_fails_the_training(corpus, experiment):
     "The last line says so, after what the other process had to say; the exit code is not 0."
-    arguments = ["train", str(corpus.folder), "ensemble-compact", "--epochs", "500", "--devices", "2"]
+    arguments = ["train", str(corpus.folder), "paper-ensemble", "--epochs", "500", "--devices", "2"]
     command = [sys.executable, "-c", "from tiktok_mm.cli import main; main()", *arguments]
     training = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    checkpoint = experiment.run("ensemble-compact-epochs-500-devices-2") / "checkpoints" / "last.ckpt"
+    checkpoint = experiment.run("paper-ensemble-epochs-500-devices-2") / "checkpoints" / "last.ckpt"
     while training.poll() is None and not checkpoint.exists():
         time.sleep(0.01)
     psutil.Process(training.pid).children()[-1].kill()
@@ -206,9 +206,9 @@ def test_a_killed_device_process_fails_the_training(corpus, experiment):
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_says_how_to_resume(sign, corpus, tmp_path):
     "In the middle of a training: one more line, exit code 130, and a checkpoint to resume from."
-    arguments = ("train", corpus.folder, "ensemble-compact", "--epochs", "500", "--name", NAME)
+    arguments = ("train", corpus.folder, "paper-ensemble", "--epochs", "500", "--name", NAME)
     command = [sys.executable, "-c", "from tiktok_mm.cli import main; main()", *map(str, arguments)]
-    checkpoint = corpus.runs / NAME / "ensemble-compact-epochs-500" / "checkpoints" / "last.ckpt"
+    checkpoint = corpus.runs / NAME / "paper-ensemble-epochs-500" / "checkpoints" / "last.ckpt"
     checkpoint.unlink(missing_ok=True)
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while run.poll() is None and not checkpoint.exists():
