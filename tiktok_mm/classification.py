@@ -26,6 +26,7 @@ from .lib.store import Corpus, atomic_write, write_json
 from .lib.targets import Quartiles
 from .lib.training import read_log
 from tiktok_mm.regression import (
+    PROBE,
     fit,
     has_learned,
     model_outputs,
@@ -189,13 +190,15 @@ def _budget(experiment: Experiment, runs: list[RunConfig]) -> tuple[str, ...]:
     if not fair:
         return ()
     training, grid = fair[0].training, ", ".join(f"{lr:g}" for lr in fair[0].lrs)
-    steps = -(-len(experiment.split.train) // training.batch_size)
+    batches = sorted({run.training.batch_size for run in fair})
+    steps = " or ".join(f"{-(-len(experiment.split.train) // size)} steps of {size} videos" for size in batches)
+    limit = f", at most {training.max_steps} steps in all" if training.max_steps else ""
     chosen = {run.id: read_run(experiment.run(run.folder_name))["lr"] for run in fair}
     rates = ", ".join(f"{id} {lr:g}" for id, lr in chosen.items())
     return (
-        f"The same chance for every row but those at the paper's settings: {training.epochs} epochs of {steps} steps, "
-        f"{training.batch_size} videos each; one cycle of the learning rate, whose peak is the best of {grid} by the "
-        f"validation loss of a cycle of a fifth of these epochs ({rates}).",
+        f"The same chance for every row but those at the paper's settings: {training.epochs} epochs of {steps}{limit}; "
+        f"one cycle of the learning rate, whose peak is the best of {grid} by the validation loss of a cycle of "
+        f"{PROBE:.0%} of these epochs ({rates}).",
     )
 
 # %% ../nbs/08_classification.ipynb #04739065

@@ -11,6 +11,7 @@ __all__ = ['PROBE', 'FEW', 'ScaledOutput', 'build_model', 'fit', 'has_learned', 
 import hashlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -37,7 +38,7 @@ from .lib.core import UserError, error_text, one_of, safe_id
 from .lib.experiment import Experiment, ExperimentConfig, claim_folder
 from .lib.leakage import refuse_leaks
 from .lib.metrics import METRICS
-from .lib.parallel import run_parallel
+from .lib.parallel import one_thread, run_parallel
 from .lib.runs import RunConfig, default_runs, find_run, with_seeds
 from .lib.splits import SMALL_CORPUS, SPLITS, Split, default_sizes, make_split, near_duplicates
 from .lib.store import Corpus, atomic_write, write_json
@@ -127,15 +128,16 @@ def fit(
     dtype = np.int64 if run.loss == "entropy" else np.float32
     videos = replace(videos, target=target.transform(videos.views_k).astype(dtype))
     train, valid = videos.subset(split.train), videos.subset(split.valid)
-    model = _untrained(run, train, outputs)
+    model: Any = build_model(run, train, outputs)
     metadata = _metadata(run, videos, split, outputs, target, model.reads)
     if same_run(folder, metadata, model):
         return load_weights(folder, model)
+    del model  # two of the published size are too large for the memory of a usual machine
     losses = _try_learning_rates(run, train, valid, outputs, folder, metadata)
     constant_loss = _constant_loss(train.target, run.loss)
     if losses:
         run = replace(run, training=replace(run.training, lr=_best_rate(losses, constant_loss)))
-        model = _untrained(run, train, outputs)
+    model = _untrained(run, train, outputs)
     identity = metadata | {"lr": run.training.lr}
     train_model(model, objective(run.loss), train, folder, run.training, valid, metadata=identity, progress=progress)
     found = {"parameters": count_parameters(model), "lr": run.training.lr, "loss_by_lr": losses}
@@ -367,7 +369,7 @@ def train_ahead(
     on_cpu = all(resolve_device(run.training.device) == "cpu" and run.training.devices == 1 for run in pending)
     importable = getattr(train, "func", train).__module__ != "__main__"  # else other processes do not know it
     if len(pending) > FEW and small and on_cpu and importable:
-        run_parallel(train, pending, "training", progress)
+        run_parallel(train, pending, "training", progress, min(4, os.cpu_count() or 1), one_thread)
 
 # %% ../nbs/07_regression.ipynb #de026119
 def predict_all(

@@ -9,12 +9,10 @@ __all__ = ['ExtractTask', 'extract_one', 'ExtractionSummary', 'extract', 'views_
 import errno
 import os
 import textwrap
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +20,7 @@ import pandas as pd
 from ..audio import AudioConfig, audio_key, extract_audio, load_transcript, load_whisper, write_transcripts
 from ..lib.core import UserError, error_text
 from ..lib.media import av_logging_off
+from ..lib.parallel import one_thread, process_pool, submit_all
 from ..lib.store import Corpus, config_hash, is_cached, write_jsonl
 from ..visual import VisualConfig, extract_visual, load_clip
 
@@ -77,31 +76,20 @@ def extract_one(task: ExtractTask) -> list[dict]:  # failures: id, stage, reason
     return failures
 
 # %% ../../nbs/pipeline/extract.ipynb #254fa95f
-def _start_worker() -> None:
-    "Set up a worker process."
-    import torch
-
-    torch.set_num_threads(1)
+def _prepare_process() -> None:
+    "One thread, and no messages of FFmpeg."
+    one_thread()
     av_logging_off()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent_process().join()
-    os._exit(1)
 
 
 def _run_pool(todo: list[ExtractTask], workers: int) -> Iterator[tuple[ExtractTask, list[dict]]]:
     "Run tasks in parallel, yield each with its failures and remove it from `todo`; `BrokenProcessPool` on a crash."
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
-        futures = {pool.submit(extract_one, task): task for task in todo}
-        try:
-            for future in as_completed(futures):
-                failures = future.result()
-                todo.remove(futures[future])
-                yield futures[future], failures
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with process_pool(workers, _prepare_process) as pool:
+        futures = submit_all(pool, extract_one, todo)
+        for future in as_completed(futures):
+            failures = future.result()
+            todo.remove(futures[future])
+            yield futures[future], failures
 
 # %% ../../nbs/pipeline/extract.ipynb #c24f3248
 def _run_all(tasks: list[ExtractTask], workers: int) -> Iterator[tuple[ExtractTask, list[dict]]]:

@@ -7,8 +7,6 @@ __all__ = ['SYNTHETIC_TOPICS', 'write_video', 'make_corpus']
 
 # %% ../../nbs/synthetic/corpus.ipynb #c8ca24b0
 import json
-import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy as np
 
 from ..lib.core import UserError
 from ..lib.media import SAMPLE_RATE
+from ..lib.parallel import run_parallel
 from ..lib.store import atomic_write, write_json, write_jsonl
 from .causes import causes, latent_score, score_to_views
 from .frames import render
@@ -134,8 +133,6 @@ def make_corpus(
     kind: str = "scenes",  # which causes are planted: scenes, textures or crowds
 ) -> Path:  # the corpus folder
     "Write a synthetic corpus: videos, metadata and planted causes. Existing videos are kept, so a stopped run resumes."
-    from tqdm import tqdm
-
     folder = Path(folder)
     plans = [plan_video(number, seed, max(1, n // 3), seconds, kind) for number in range(n)]
     _claim(folder, {"n": n, "seed": seed, "seconds": list(seconds), "kind": kind})
@@ -144,9 +141,7 @@ def make_corpus(
     records = [_record(plan, views_k) for plan, views_k in zip(plans, views)]
     tasks = [(plan, folder / "videos" / f"{record['id']}.mp4") for plan, record in zip(plans, records)]
     photographs()  # read once, before the workers are started
-    with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
-        done = pool.map(_write_missing, tasks)
-        list(tqdm(done, total=n, desc="making videos", unit="video", disable=not progress, leave=False))
+    run_parallel(_write_missing, tasks, "making videos", progress, workers, method="fork")
     ids = [record["id"] for record in records]
     write_json(folder / "oracle.json", _truth(ids, plans, views, planted.to_dict("records")))
     write_jsonl(folder / "videos.jsonl", records)

@@ -1,0 +1,29 @@
+"Interrupted commands that use several processes: one line, no traceback, and no process is left."
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_pool_is_quiet_and_leaves_nothing(sign, tmp_path):
+    "Ctrl-C reaches every process, as in a terminal; the other signals only the one that started them."
+    command = [sys.executable, "-c", "from tiktok_mm.cli import main; main()", "synth", str(tmp_path), "--n", "60"]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen([*command, "--workers", "2"], start_new_session=True, **pipes)
+    while run.poll() is None and not list(tmp_path.glob("videos/*.mp4")):
+        time.sleep(0.01)
+    workers = psutil.Process(run.pid).children()
+    assert len(workers) == 2
+    (os.killpg if sign == signal.SIGINT else os.kill)(run.pid, sign)
+    output, error = run.communicate(timeout=60)
+    said = "" if sign == signal.SIGKILL else "tiktok-mm: interrupted; run the same command again to resume\n"
+    assert (run.returncode, output, error) == (-9 if sign == signal.SIGKILL else 130, "", said)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        assert not psutil.wait_procs(workers, timeout=10)[1]
