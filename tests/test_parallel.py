@@ -27,3 +27,31 @@ def test_an_interrupted_pool_is_quiet_and_leaves_nothing(sign, tmp_path):
     assert (run.returncode, output, error) == (-9 if sign == signal.SIGKILL else 130, "", said)
     with contextlib.suppress(psutil.NoSuchProcess):
         assert not psutil.wait_procs(workers, timeout=10)[1]
+
+
+SUDDEN_END = """
+import time
+from multiprocessing import RLock
+
+from tiktok_mm.lib.parallel import run_parallel
+
+
+def work(seconds):
+    lock = RLock()  # as progress bars and compilers of libraries make them
+    time.sleep(seconds)
+    raise ValueError("full")
+
+
+if __name__ == "__main__":
+    try:
+        run_parallel(work, [1, 100], "working", workers=2)
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_locks_of_a_process_that_is_ended_are_not_reported(tmp_path):
+    "An error in one process ends the others, whatever libraries hold there; nothing is said but the error."
+    (tmp_path / "run.py").write_text(SUDDEN_END)
+    run = subprocess.run([sys.executable, tmp_path / "run.py"], capture_output=True, text=True, timeout=60)
+    assert (run.stdout, run.stderr) == ("full\n", "")

@@ -21,6 +21,7 @@ from .core import UserError
 # %% ../../nbs/lib/parallel.ipynb #9a4a0006
 def _start(prepare: Callable[[], Any] | None) -> None:
     "Set up a process of a pool; Ctrl-C stays blocked in it, and it ends with the process that started it."
+    multiprocessing.set_start_method("fork", force=True)  # locks of libraries then leave nothing behind at a sudden end
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_parent, daemon=True).start()
