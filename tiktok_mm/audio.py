@@ -13,6 +13,7 @@ __all__ = ['AUDIO_PRESETS', 'POSITIONS', 'HOP', 'SILENCE', 'N_ACOUSTICS', 'MOST_
 import hashlib
 import wave
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -48,12 +49,15 @@ def has_sound(
 
 def _track_number(path: str | Path) -> int | None:
     "The number of the sound track among all tracks of a file; `UserError` if it is encrypted."
+    import av
+
     with open_media(path) as container:
         track = sound_track(container)
         if track is None:
             return None
-        for _ in clear_packets(container, track):
-            pass
+        with suppress(av.error.FFmpegError):  # a broken file has sound up to there
+            for _ in clear_packets(container, track):
+                pass
         return track.index
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .tracks import NoMedia, clear_packets, open_media, video_track
+from .tracks import NoMedia, clear_packets, missing_bytes, name_of, open_media, video_track
 
 # %% ../../nbs/lib/decoding.ipynb #19678e13
 @dataclass
@@ -53,29 +53,30 @@ def read_packets(
     "The packets of a video track, to the end of the file; `NoMedia` if they are encrypted."
     import av
 
-    kind, corrupt, end = set(container.format.name.split(",")), False, 0.0
-    timed, counted = kind & {"matroska", "webm", "flv"}, kind & {"mov", "mp4", "avi"}
+    formats, corrupt, end = set(container.format.name.split(",")), False, 0.0
+    timed, boxed = "flv" in formats, bool(formats & {"mov", "mp4"})
     _describe_stream(stream, info)
     try:
         for packet in clear_packets(container, *(container.streams if timed else [stream])):
-            if packet.size and packet.pts is not None:
-                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if timed and packet.size and packet.pts is not None:
+                end = max(end, float(packet.pts * packet.time_base))
             if packet.stream.index == stream.index:
-                info.packets += bool(packet.size and not (packet.is_corrupt and counted))
+                cut = packet.is_corrupt and (timed or boxed)
+                info.packets += bool(packet.size and not cut)
                 info.hidden += bool(packet.size and packet.is_discard)
-                corrupt |= packet.is_corrupt
+                corrupt |= cut
                 yield packet
     except av.error.FFmpegError:
-        corrupt, counted = True, kind
-    info.announced = (len(stream.index_entries) or stream.frames) if counted else 0
-    seconds = (container.duration or 0) / 1e6 if timed else 0
-    info.complete &= info.packets >= info.announced and end > seconds - 1 and not (corrupt and (timed or counted))
+        corrupt = True
+    info.announced = len(stream.index_entries) if boxed and stream.frames else 0
+    short = timed and end < (container.duration or 0) / 1e6 - 0.25
+    missing = info.packets < info.announced or missing_bytes(name_of(container))
+    info.complete = not (corrupt or short or missing)
 
 
 def _describe_stream(stream, info: DecodeInfo) -> None:
     "Start anew, with what the header of a video track says."
     info.packets = info.hidden = info.damaged = 0
-    info.complete = True
     info.hdr = {16: "PQ", 18: "HLG"}.get(int(stream.codec_context.color_trc or 0), "")
     info.pixel_aspect = float(stream.sample_aspect_ratio or 1)
 
