@@ -22,6 +22,7 @@ from ..lib.core import UserError, error_text
 from ..lib.media import av_logging_off
 from ..lib.parallel import n_cores, one_thread, process_pool, submit_all
 from ..lib.store import Corpus, config_hash, features_header, is_cached, write_jsonl
+from ..lib.tracks import cannot_open
 from ..visual import VisualConfig, extract_visual, load_clip
 
 # %% ../../nbs/pipeline/extract.ipynb #3fe84569
@@ -74,6 +75,8 @@ def extract_one(task: ExtractTask) -> list[dict]:  # failures: id, stage, reason
     "Run all stages of one video and return its failures."
     if task.path is None:
         return [{"id": task.id, "stage": "file", "reason": "no video file has this id"}]
+    if reason := cannot_open(task.path):
+        return [{"id": task.id, "stage": "file", "reason": f"{task.path.name}: {reason}"}]
     failures = []
     for stage, run in task.stages():
         try:
@@ -190,10 +193,14 @@ def _make_tasks(corpus: Corpus, visual: VisualConfig, audio: AudioConfig) -> lis
 
 def _write_failures(corpus: Corpus, summary: ExtractionSummary) -> None:
     "Write `failures.jsonl`, or remove it if nothing failed."
-    if summary.failures:
-        write_jsonl(corpus.file("failures.jsonl"), summary.failures)
-    else:
-        corpus.file("failures.jsonl").unlink(missing_ok=True)
+    path = corpus.file("failures.jsonl")
+    try:
+        if summary.failures:
+            write_jsonl(path, summary.failures)
+        elif path.exists():
+            path.unlink()
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {_reason(error)}") from None
 
 # %% ../../nbs/pipeline/extract.ipynb #2b81980c
 def views_text(views_k: float) -> str:
