@@ -7,7 +7,8 @@ import pytest
 
 from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.decoding import DecodeInfo, decode_sequential, sampled_frames
-from tiktok_mm.visual import VisualConfig, read_clip, to_rgb
+from tiktok_mm.lib.pixels import to_rgb
+from tiktok_mm.visual import VisualConfig, read_clip
 from videos import make_video
 
 CODECS = {
