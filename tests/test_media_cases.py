@@ -11,7 +11,7 @@ from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.decoding import DecodeInfo, sampled_frames
 from tiktok_mm.lib.media import ffmpeg_exe, probe
 from tiktok_mm.lib.pixels import to_rgb
-from tiktok_mm.lib.tracks import open_media, sound_track, video_track
+from tiktok_mm.lib.tracks import lost_sound, open_media, sound_track, video_track
 from tiktok_mm.visual import read_clip
 
 STORED = Path(__file__).parent / "cases" / "media"
@@ -283,6 +283,7 @@ def test_encrypted(tmp_path, ffmpeg, plain):
     key = ["-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "76a6c65c5ea762046bd749a2e632ccbb"]
     locked = make(ffmpeg, "-i", plain, "-c", "copy", *key, "-encryption_kid", "0" * 32, tmp_path / "x.mp4")
     assert_right(locked, tmp_path / "x.wav", "encrypted", "encrypted", "")
+    assert lost_sound(locked) == "sound: encrypted"
 
 
 CUT = {

@@ -36,7 +36,7 @@ from tiktok_mm.lib.store import (
     save_features,
     write_jsonl,
 )
-from .lib.tracks import clear_packets, open_media, sound_track, unknown_sound
+from .lib.tracks import clear_packets, lost_sound, open_media, sound_track
 
 # %% ../nbs/03_audio.ipynb #7aced67e
 def has_sound(
@@ -352,8 +352,7 @@ def sound_notices(
     "What a person should know about the sound of a video, in a few words each."
     if has_track:
         return [] if len(sound) else ["damaged: nothing of its sound can be decoded"]
-    with open_media(path) as container:
-        return list(filter(None, [unknown_sound(container)]))
+    return list(filter(None, [lost_sound(path)]))
 
 # %% ../nbs/03_audio.ipynb #beaaacf2
 def extract_audio(

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import UserError, error_text
+from .core import UserError
 from .decoding import DecodeInfo, read_packets
 from .parallel import n_cores
 from .pixels import to_rgb
-from .tracks import NoMedia, open_media, sound_track, unknown_sound, video_track
+from .tracks import NoMedia, lost_sound, open_media, sound_track, video_track
 
 # %% ../../nbs/lib/media.ipynb #78b27f1a
 @dataclass(frozen=True)
@@ -77,18 +77,18 @@ def _decode(container, stream):
 
 def _probe(path: str | Path) -> MediaInfo:
     "The properties of a video file; `NoMedia` if it cannot be used."
-    info = DecodeInfo()
+    info, lost = DecodeInfo(), lost_sound(path)
     with open_media(path) as container:
-        video, sound, unknown = video_track(container), sound_track(container), unknown_sound(container)
+        video, sound = video_track(container), sound_track(container) is not None and not lost
         seconds = float(container.duration or 0) / 1e6
         info.frames = sum(bool(packet.size) for packet in read_packets(container, video, info)) - info.hidden
-        size, notices = (video.width, video.height), info.notices + [unknown] * bool(unknown)
+        size, notices = (video.width, video.height), info.notices + [lost] * bool(lost)
     with open_media(path) as container:
         frames = _frames_at(_decode(container, video_track(container)), HASH_TIMES)
         hashes = tuple(_hash(frame) for frame in frames)
     if not hashes:
         raise NoMedia("damaged: no frame can be decoded", path)
-    return MediaInfo(seconds, *size, sound=sound is not None, hashes=hashes, notices=tuple(notices))
+    return MediaInfo(seconds, *size, sound=sound, hashes=hashes, notices=tuple(notices))
 
 
 def probe(
@@ -100,7 +100,7 @@ def probe(
     except NoMedia as error:
         return MediaInfo(error=error.reason)
     except Exception as error:
-        return MediaInfo(error=error_text(error))
+        return MediaInfo(error=f"damaged, or of a kind that cannot be decoded ({type(error).__name__})")
 
 # %% ../../nbs/lib/media.ipynb #4eaf3507
 def probe_all(

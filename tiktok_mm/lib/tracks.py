@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NoMedia', 'not_media', 'cannot_open', 'open_media', 'name_of', 'missing_bytes', 'video_track', 'sound_track',
-           'unknown_sound', 'clear_packets']
+           'clear_packets', 'lost_sound']
 
 # %% ../../nbs/lib/tracks.ipynb #31a70380
 import mmap
@@ -232,15 +232,6 @@ def sound_track(
 
     return max((s for s in container.streams.audio if s.codec_context is not None), key=rank, default=None)
 
-
-def unknown_sound(
-    container,  # an open PyAV container
-) -> str:  # such as "no decoder for apac"; empty if the sound can be decoded, or if there is none
-    "Why a file with sound tracks has no sound for us."
-    if not container.streams.audio or sound_track(container):
-        return ""
-    return _no_decoder(container, container.streams.audio[0], "its sound")
-
 # %% ../../nbs/lib/tracks.ipynb #d9f6d1a6
 def clear_packets(
     container,  # an open PyAV container
@@ -260,3 +251,24 @@ _ENCRYPTED = {"encv", "enca", "drmi", "drms"}  # codec tags of mp4
 def _tag(stream) -> str:
     "The codec tag of a track; empty for one without a decoder."
     return stream.codec_context.codec_tag if stream.codec_context else ""
+
+# %% ../../nbs/lib/tracks.ipynb #968b5ac2
+def lost_sound(
+    path: str | Path,  # a video file
+) -> str:  # such as "no decoder for apac"; empty if the sound can be decoded, or if there is none
+    "Why a file with sound tracks has no sound for us."
+    import av
+
+    with open_media(path) as container:
+        track = sound_track(container)
+        if track is None:
+            silent = list(container.streams.audio)
+            return _no_decoder(container, silent[0], "its sound") if silent else ""
+        try:
+            for _ in clear_packets(container, track):
+                pass
+        except av.error.FFmpegError:
+            pass  # a broken file has sound up to there
+        except NoMedia as error:
+            return f"sound: {error.reason}"
+    return ""
