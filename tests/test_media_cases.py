@@ -286,6 +286,12 @@ def test_encrypted(tmp_path, ffmpeg, plain):
     assert lost_sound(locked) == "sound: encrypted"
 
 
+def test_a_title_in_another_encoding(tmp_path, ffmpeg, plain):
+    titled = make(ffmpeg, "-i", plain, "-c", "copy", "-metadata", "title=CAFE", tmp_path / "title.mp4")
+    path = rename(titled, b"CAFE", "café".encode("cp1252"), tmp_path / "x.mp4")
+    assert assert_as_ffmpeg(path).frames == 45
+
+
 CUT = {
     "x.mp4": ["-c", "copy", "-movflags", "faststart"],
     "x.mkv": ["-c", "copy"],

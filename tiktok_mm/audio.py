@@ -75,7 +75,8 @@ def extract_wav(
     try:
         samples = run_ffmpeg(track.output("pipe:", vn=None, format="s16le", ac=1, ar=SAMPLE_RATE))
     except UserError as error:
-        raise UserError(f"{Path(path).name}: {error}") from None
+        damaged = str(error).startswith("ffmpeg failed")
+        raise UserError(f"{Path(path).name}: {'its sound cannot be decoded' if damaged else error}") from None
     with atomic_write(target) as part, wave.open(str(part), "wb") as file:
         file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))  # mono, 2 bytes a sample
         file.writeframes(samples)

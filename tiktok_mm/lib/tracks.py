@@ -120,7 +120,7 @@ def open_media(
     if reason:
         raise NoMedia(reason, path)
     try:
-        container = av.open(f"file:{path}")
+        container = av.open(f"file:{path}", metadata_errors="replace")  # titles in any encoding
     except av.error.FFmpegError:
         raise NoMedia(_why_unreadable(path), path) from None
     with container:
@@ -188,7 +188,7 @@ def _frame_counts(container, tracks: list) -> list[int]:
     if len(tracks) == 1 or all(track.frames for track in tracks):
         return [track.frames for track in tracks]
     counts = {track.index: 0 for track in tracks}
-    with av.open(container.name) as again:
+    with av.open(container.name, metadata_errors="replace") as again:
         for packet in again.demux([again.streams[index] for index in counts]):
             counts[packet.stream.index] += bool(packet.size)
     return list(counts.values())
