@@ -331,6 +331,20 @@ def test_damaged_packets_are_noticed(tmp_path, plain):
     assert info.damaged and info.notices == [f"damaged (decoding errors: {info.damaged})"]
 
 
+def test_any_damage_gives_frames_or_one_line(tmp_path, ffmpeg, plain):
+    "Forty copies with some bytes replaced, or cut: no other error than one line for a person."
+    films = [plain, make(ffmpeg, "-i", plain, "-c", "copy", tmp_path / "x.mkv")]
+    films.append(make(ffmpeg, "-i", plain, "-c", "copy", tmp_path / "x.flv"))
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        content = bytearray(films[number % 3].read_bytes())
+        for place in rng.integers(2000 if number % 2 else len(content), size=5):
+            content[place : place + 30] = rng.bytes(30)
+        (path := tmp_path / "damaged.mp4").write_bytes(content[: round(rng.uniform(0.5, 1.5) * len(content))])
+        for found in (frames_of(path)[0], sound_of(path, tmp_path / "x.wav"), probe(path).error):
+            assert "Errno" not in str(found) and "\n" not in str(found)
+
+
 TEXTS = {
     b"": "an empty file",
     b"\xef\xbb\xbf\r\n<!DOCTYPE html>\n<title>403</title>": "a web page, not a video",

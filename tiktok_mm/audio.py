@@ -36,7 +36,7 @@ from tiktok_mm.lib.store import (
     save_features,
     write_jsonl,
 )
-from .lib.tracks import clear_packets, lost_sound, open_media, sound_track
+from .lib.tracks import BrokenFile, clear_packets, lost_sound, open_media, sound_track
 
 # %% ../nbs/03_audio.ipynb #7aced67e
 def has_sound(
@@ -49,13 +49,11 @@ def has_sound(
 
 def _track_number(path: str | Path) -> int | None:
     "The number of the sound track among all tracks of a file; `UserError` if it is encrypted."
-    import av
-
     with open_media(path) as container:
         track = sound_track(container)
         if track is None:
             return None
-        with suppress(av.error.FFmpegError):  # a broken file has sound up to there
+        with suppress(BrokenFile):  # a broken file has sound up to there
             for _ in clear_packets(container, track):
                 pass
         return track.index

@@ -48,7 +48,7 @@ CHECKS = {  # name: (level, what it means)
     "equal counts": ("error", "all view counts to train on are the same: there is nothing to learn"),
     "missing file": ("warning", "no video file has this id; left out"),
     "unreadable": ("warning", "the video cannot be decoded; left out"),
-    "notice": ("warning", "used, but not as it should be"),
+    "notice": ("warning", "the video is used, but something was noticed while it was read"),
     "orphan": ("warning", "a video file without a record; not used"),
     "near-duplicate": ("warning", "the same video again; kept in one part of a split"),
     "no sound": ("warning", "no sound track; the models treat it as missing"),

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .tracks import NoMedia, clear_packets, missing_bytes, name_of, open_media, video_track
+from .tracks import BrokenFile, NoMedia, clear_packets, missing_bytes, name_of, open_media, video_track
 
 # %% ../../nbs/lib/decoding.ipynb #19678e13
 @dataclass
@@ -51,8 +51,6 @@ def read_packets(
     info: DecodeInfo,  # filled in
 ) -> Iterator[Any]:  # PyAV packets
     "The packets of a video track, to the end of the file; `NoMedia` if they are encrypted."
-    import av
-
     formats, corrupt, end = set(container.format.name.split(",")), False, 0.0
     timed, boxed = "flv" in formats, bool(formats & {"mov", "mp4"})
     _describe_stream(stream, info)
@@ -66,7 +64,7 @@ def read_packets(
                 info.hidden += bool(packet.size and packet.is_discard)
                 corrupt |= cut
                 yield packet
-    except av.error.FFmpegError:
+    except BrokenFile:
         corrupt = True
     info.announced = len(stream.index_entries) if boxed and stream.frames else 0
     short = timed and end < (container.duration or 0) / 1e6 - 0.25

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,7 +21,15 @@ from .core import UserError
 from .decoding import DecodeInfo, read_packets
 from .parallel import n_cores
 from .pixels import to_rgb
-from .tracks import NoMedia, lost_sound, open_media, sound_track, video_track
+from tiktok_mm.lib.tracks import (
+    BrokenFile,
+    NoMedia,
+    clear_packets,
+    lost_sound,
+    open_media,
+    sound_track,
+    video_track,
+)
 
 # %% ../../nbs/lib/media.ipynb #78b27f1a
 @dataclass(frozen=True)
@@ -68,11 +77,10 @@ def _decode(container, stream):
     "The frames of a track; packets that cannot be decoded are skipped."
     import av
 
-    for packet in container.demux(stream):
-        try:
-            yield from packet.decode()
-        except av.error.FFmpegError:
-            continue
+    with suppress(BrokenFile):
+        for packet in clear_packets(container, stream):
+            with suppress(av.error.FFmpegError):
+                yield from packet.decode()
 
 
 def _probe(path: str | Path) -> MediaInfo:

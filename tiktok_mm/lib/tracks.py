@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['NoMedia', 'not_media', 'cannot_open', 'open_media', 'name_of', 'missing_bytes', 'video_track', 'sound_track',
-           'clear_packets', 'lost_sound']
+           'BrokenFile', 'clear_packets', 'lost_sound']
 
 # %% ../../nbs/lib/tracks.ipynb #31a70380
 import mmap
 import re
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -233,16 +233,25 @@ def sound_track(
     return max((s for s in container.streams.audio if s.codec_context is not None), key=rank, default=None)
 
 # %% ../../nbs/lib/tracks.ipynb #d9f6d1a6
+class BrokenFile(Exception):
+    "The packets of a file end with an error; those before it can be used."
+
+
 def clear_packets(
     container,  # an open PyAV container
     *streams,  # some of its tracks
 ) -> Iterator[Any]:  # PyAV packets
-    "The packets of tracks; `NoMedia` if one is encrypted: a decoder would turn it into noise without an error."
+    "The packets of tracks; `NoMedia` if one is encrypted, which a decoder would turn into noise; or `BrokenFile`."
+    import av
+
     encrypted = any("enc_key_id" in stream.metadata or _tag(stream) in _ENCRYPTED for stream in streams)
-    for packet in container.demux(*streams):
-        if encrypted or packet.has_sidedata("encryption_info"):
-            raise NoMedia("encrypted", name_of(container))
-        yield packet
+    try:
+        for packet in container.demux(*streams):
+            if encrypted or packet.has_sidedata("encryption_info"):
+                raise NoMedia("encrypted", name_of(container))
+            yield packet
+    except (av.error.FFmpegError, IndexError) as error:  # IndexError: of a track that begins midway
+        raise BrokenFile from error
 
 
 _ENCRYPTED = {"encv", "enca", "drmi", "drms"}  # codec tags of mp4
@@ -257,18 +266,15 @@ def lost_sound(
     path: str | Path,  # a video file
 ) -> str:  # such as "no decoder for apac"; empty if the sound can be decoded, or if there is none
     "Why a file with sound tracks has no sound for us."
-    import av
-
     with open_media(path) as container:
         track = sound_track(container)
         if track is None:
             silent = list(container.streams.audio)
             return _no_decoder(container, silent[0], "its sound") if silent else ""
         try:
-            for _ in clear_packets(container, track):
-                pass
-        except av.error.FFmpegError:
-            pass  # a broken file has sound up to there
+            with suppress(BrokenFile):
+                for _ in clear_packets(container, track):
+                    pass
         except NoMedia as error:
             return f"sound: {error.reason}"
     return ""

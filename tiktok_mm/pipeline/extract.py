@@ -141,7 +141,7 @@ class ExtractionSummary:
             lines.append("  … see failures.jsonl")
         if self.notices:
             lines.append(
-                f"{len(self.notices)} videos are used, but are not as they should be (`tiktok-mm check` lists all):"
+                f"{len(self.notices)} videos are used, but something was noticed (`tiktok-mm check` lists all):"
             )
             lines += [f"  {id}: {'; '.join(notices)}" for id, notices in [*self.notices.items()][:10]]
         return "\n".join(lines)
