@@ -33,7 +33,11 @@ SHARED_FILES = {
     "cover/cover_first.mp4": (272, 144_000, ""),
     "cover/preview_first.mp4": (272, 144_000, ""),
     "two_audio/mono_tone_then_default_speech.mp4": (152, 67_104, ""),
-    "ratechange/mp3_44100x2_to_48000x1.mp4": (272, 129_551, ""),
+    "ratechange/mp3_44100x2_to_48000x1.mp4": (
+        272,
+        pytest.approx(129_551, abs=260),
+        "",
+    ),  # versions of ffmpeg differ at the change
     "apac/apac.mp4": (152, 67_104, ""),
     "ts/ts_restart.mp4": (244, 130_032, ""),
     "encrypted/cenc.mp4": ("encrypted", "encrypted", ""),
@@ -65,8 +69,7 @@ def assert_right(path, wav, frames, samples, notice) -> None:
     "The frames, the sound, and what `check` says."
     found, notices = frames_of(path)
     assert (found, notices) == (frames, [notice] * bool(notice))
-    heard = sound_of(path, wav)
-    assert heard == (samples if isinstance(samples, str) else pytest.approx(samples, abs=300))
+    assert sound_of(path, wav) == samples
     probed = probe(path)
     assert (probed.error, list(probed.notices)) == (frames if isinstance(frames, str) else "", notices)
 
