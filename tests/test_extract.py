@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tiktok_mm.data import open_corpus
+from tiktok_mm.data import check_corpus, open_corpus
 from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.store import features_header
 from tiktok_mm.pipeline.extract import extract
@@ -21,6 +21,18 @@ COMMAND = [sys.executable, "-c", "from tiktok_mm.cli import main; main()", "extr
 @pytest.fixture
 def corpus(fixture_corpus, tmp_path):
     return shutil.copytree(fixture_corpus, tmp_path / "corpus")
+
+
+@pytest.fixture
+def small(fixture_corpus, tmp_path):
+    "Two videos of the corpus."
+    (tmp_path / "small" / "videos").mkdir(parents=True)
+    for video in sorted((fixture_corpus / "videos").iterdir())[:2]:
+        shutil.copy(video, tmp_path / "small" / "videos")
+    ids = [video.stem for video in (tmp_path / "small" / "videos").iterdir()]
+    lines = (fixture_corpus / "videos.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "small" / "videos.jsonl").write_text("".join(line for line in lines if any(id in line for id in ids)))
+    return tmp_path / "small"
 
 
 def contents(corpus) -> dict[str, bytes]:
@@ -113,6 +125,40 @@ def test_exit_codes(corpus, tmp_path):
     for bad in (empty, tmp_path / "nowhere", corpus / "contact_sheet.png"):
         done = run(bad)
         assert done.returncode == 2 and done.stderr.startswith("tiktok-mm: ") and done.stderr.count("\n") == 1
+
+
+def test_what_decoding_notices_reaches_the_person(small, ffmpeg):
+    "A cut video is used; the summary, the header of its features and `check` say so. A link to nothing fails alone."
+    video, link = sorted((small / "videos").iterdir())
+    link.unlink()
+    link.symlink_to(small / "nowhere.mp4")
+    whole = small / "whole.mp4"
+    subprocess.run([ffmpeg, "-v", "error", "-i", video, "-c", "copy", "-movflags", "faststart", whole], check=True)
+    video.write_bytes(whole.read_bytes()[: round(0.7 * whole.stat().st_size)])
+    whole.unlink()
+    summary = extract(open_corpus(small), progress=False)
+    reason = f"{link.name}: a link to a file that is not there"
+    assert summary.failures == [{"id": link.stem, "stage": "file", "reason": reason}]
+    assert list(summary.notices) == [video.stem]
+    (notice,) = summary.notices[video.stem]
+    assert notice.startswith("cut short: ")
+    assert str(summary).splitlines()[-1] == f"  {video.stem}: {notice}"
+    assert features_header(small / "features" / "visual" / f"{video.stem}.safetensors")["metadata"]["complete"] is False
+    assert notice in str(check_corpus(open_corpus(small), progress=False))
+    assert extract(open_corpus(small), progress=False).notices == summary.notices  # of cached videos, too
+
+
+def test_a_read_only_corpus_is_one_line(small):
+    if os.geteuid() != 0 or subprocess.run(["mount", "--bind", small, small], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a folder")
+    try:
+        if subprocess.run(["mount", "-o", "remount,ro,bind", small], capture_output=True).returncode:
+            pytest.skip("needs the right to mount a folder read-only")
+        run = subprocess.run([*COMMAND, str(small)], capture_output=True, text=True)
+        assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1)
+        assert "the corpus folder is read-only" in run.stderr
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
 
 
 def test_folder_without_its_videos(corpus):

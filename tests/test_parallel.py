@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,3 +56,42 @@ def test_locks_of_a_process_that_is_ended_are_not_reported(tmp_path):
     (tmp_path / "run.py").write_text(SUDDEN_END)
     run = subprocess.run([sys.executable, tmp_path / "run.py"], capture_output=True, text=True, timeout=60)
     assert (run.stdout, run.stderr) == ("full\n", "")
+
+
+WITHOUT_GUARD = """
+import time
+
+from tiktok_mm.lib.core import UserError
+from tiktok_mm.lib.parallel import run_parallel
+
+try:
+    run_parallel(time.sleep, [0, 0, 0], "sleeping", workers=2)
+except UserError as error:
+    print(error)
+"""
+
+
+def test_a_script_without_a_main_guard_is_told_what_to_do(tmp_path):
+    "The processes import the script again, so they cannot start; nobody says that the work failed."
+    (tmp_path / "run.py").write_text(WITHOUT_GUARD)
+    run = subprocess.run([sys.executable, tmp_path / "run.py"], capture_output=True, text=True, timeout=60)
+    assert run.stdout.count("\n") == 1 and 'if __name__ == "__main__":' in run.stdout
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_an_extraction_without_a_main_guard_blames_no_video(tmp_path, fixture_corpus):
+    corpus = shutil.copytree(fixture_corpus, tmp_path / "corpus")
+    (tmp_path / "run.py").write_text(
+        "from tiktok_mm.data import open_corpus\n"
+        "from tiktok_mm.pipeline.extract import extract\n"
+        f"extract(open_corpus({str(corpus)!r}), progress=False)\n"
+    )
+    run = subprocess.run([sys.executable, tmp_path / "run.py"], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 1 and 'if __name__ == "__main__":' in run.stderr.splitlines()[-1]
+    assert not (corpus / "failures.jsonl").exists()
+
+
+def test_only_the_cores_that_this_process_may_use_are_counted():
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+    code += "from tiktok_mm.lib.parallel import n_cores; print(n_cores())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "1\n"

@@ -6,12 +6,14 @@
 __all__ = ['AUDIO_PRESETS', 'POSITIONS', 'HOP', 'SILENCE', 'N_ACOUSTICS', 'MOST_ROWS', 'has_sound', 'extract_wav', 'read_wav',
            'AudioConfig', 'checkpoint_file', 'CachingEncoder', 'load_whisper', 'Segment', 'transcribe',
            'segment_states', 'embed', 'average_states', 'text_tokens', 'token_embeddings', 'acoustics', 'manner_rows',
-           'layer_rows', 'checkpoint_key', 'audio_key', 'extract_audio', 'load_transcript', 'write_transcripts']
+           'layer_rows', 'checkpoint_key', 'audio_key', 'sound_notices', 'extract_audio', 'load_transcript',
+           'write_transcripts']
 
 # %% ../nbs/03_audio.ipynb #51759a23
 import hashlib
 import wave
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -23,7 +25,7 @@ import numpy as np
 import torch
 
 from .lib.batch import N_MANNER
-from .lib.core import UserError, error_text, flush_denormals
+from .lib.core import UserError, flush_denormals
 from .lib.media import SAMPLE_RATE, run_ffmpeg
 from tiktok_mm.lib.store import (
     Corpus,
@@ -34,19 +36,27 @@ from tiktok_mm.lib.store import (
     save_features,
     write_jsonl,
 )
+from .lib.tracks import BrokenFile, clear_packets, lost_sound, open_media, sound_track
 
 # %% ../nbs/03_audio.ipynb #7aced67e
 def has_sound(
     path: str | Path,  # a video file
 ) -> bool:
-    "Whether a video has a sound track; `UserError` if the file cannot be read."
-    import av
+    "Whether a video has a sound track that can be decoded; `UserError` if the file cannot be read."
+    with open_media(path) as container:
+        return sound_track(container) is not None
 
-    try:
-        with av.open(f"file:{path}") as container:
-            return bool(container.streams.audio)
-    except (av.error.FFmpegError, OSError) as error:
-        raise UserError(f"{Path(path).name} is not a video that can be read ({error_text(error)})") from None
+
+def _track_number(path: str | Path) -> int | None:
+    "The number of the sound track among all tracks of a file; `UserError` if it is encrypted."
+    with open_media(path) as container:
+        track = sound_track(container)
+        if track is None:
+            return None
+        with suppress(BrokenFile):  # a broken file has sound up to there
+            for _ in clear_packets(container, track):
+                pass
+        return track.index
 
 
 def extract_wav(
@@ -56,13 +66,15 @@ def extract_wav(
     "Write the sound of a video as 16 kHz mono 16-bit wav, atomically; a broken sound track gives what can be decoded."
     import ffmpeg
 
-    if not has_sound(path):
+    number = _track_number(path)
+    if number is None:
         return False
-    video = ffmpeg.input(f"file:{path}")
+    track = ffmpeg.input(f"file:{path}")[str(number)]
     try:
-        samples = run_ffmpeg(video.output("pipe:", vn=None, format="s16le", ac=1, ar=SAMPLE_RATE))
+        samples = run_ffmpeg(track.output("pipe:", vn=None, format="s16le", ac=1, ar=SAMPLE_RATE))
     except UserError as error:
-        raise UserError(f"{Path(path).name}: {error}") from None
+        damaged = str(error).startswith("ffmpeg failed")
+        raise UserError(f"{Path(path).name}: {'its sound cannot be decoded' if damaged else error}") from None
     with atomic_write(target) as part, wave.open(str(part), "wb") as file:
         file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))  # mono, 2 bytes a sample
         file.writeframes(samples)
@@ -330,6 +342,17 @@ def audio_key(path: Path, config: AudioConfig) -> str:
         path,
     )
 
+# %% ../nbs/03_audio.ipynb #a0c9c3b7
+def sound_notices(
+    path: Path,  # the video
+    has_track: bool,  # whether it has a sound track that can be decoded
+    sound: np.ndarray,  # (samples,): what was decoded
+) -> list[str]:
+    "What a person should know about the sound of a video, in a few words each."
+    if has_track:
+        return [] if len(sound) else ["damaged: nothing of its sound can be decoded"]
+    return list(filter(None, [lost_sound(path)]))
+
 # %% ../nbs/03_audio.ipynb #beaaacf2
 def extract_audio(
     corpus: Corpus,
@@ -360,6 +383,7 @@ def extract_audio(
         "seconds": round(len(sound) / SAMPLE_RATE, 3),
         "language": language,
         "segments": [asdict(s) for s in segments],
+        "notices": sound_notices(path, has_sound, sound),
     }
     save_features(target, arrays, key, metadata)
     return True

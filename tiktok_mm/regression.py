@@ -11,7 +11,6 @@ __all__ = ['PROBE', 'FEW', 'ScaledOutput', 'build_model', 'fit', 'has_learned', 
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -38,7 +37,7 @@ from .lib.core import UserError, error_text, one_of, safe_id
 from .lib.experiment import Experiment, ExperimentConfig, claim_folder
 from .lib.leakage import refuse_leaks
 from .lib.metrics import METRICS
-from .lib.parallel import one_thread, run_parallel
+from .lib.parallel import n_cores, one_thread, run_parallel
 from .lib.runs import RunConfig, default_runs, find_run, with_seeds
 from .lib.splits import SMALL_CORPUS, SPLITS, Split, default_sizes, make_split, near_duplicates
 from .lib.store import Corpus, atomic_write, write_json
@@ -373,7 +372,7 @@ def train_ahead(
     on_cpu = all(resolve_device(run.training.device) == "cpu" and run.training.devices == 1 for run in pending)
     importable = getattr(train, "func", train).__module__ != "__main__"  # else other processes do not know it
     if len(pending) > FEW and small and on_cpu and importable:
-        run_parallel(train, pending, "training", progress, min(4, os.cpu_count() or 1), one_thread)
+        run_parallel(train, pending, "training", progress, min(4, n_cores()), one_thread)
 
 # %% ../nbs/07_regression.ipynb #de026119
 def predict_all(

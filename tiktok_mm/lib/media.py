@@ -6,18 +6,30 @@
 __all__ = ['HASH_TIMES', 'SAMPLE_RATE', 'MediaInfo', 'probe', 'probe_all', 'av_logging_off', 'ffmpeg_exe', 'run_ffmpeg']
 
 # %% ../../nbs/lib/media.ipynb #2e63a300
-import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .core import UserError, error_text
+from .core import UserError
+from .decoding import DecodeInfo, read_packets
+from .parallel import n_cores
+from .pixels import to_rgb
+from tiktok_mm.lib.tracks import (
+    BrokenFile,
+    NoMedia,
+    clear_packets,
+    lost_sound,
+    open_media,
+    sound_track,
+    video_track,
+)
 
 # %% ../../nbs/lib/media.ipynb #78b27f1a
 @dataclass(frozen=True)
@@ -27,56 +39,76 @@ class MediaInfo:
     duration: float = 0.0  # seconds
     width: int = 0  # pixels, as stored
     height: int = 0  # pixels, as stored
-    sound: bool = False  # whether there is a sound track
+    sound: bool = False  # whether there is a sound track that can be decoded
     hashes: tuple[int, ...] = ()  # perceptual hashes at 0, 1 and 3 s; 0 for a frame of one colour
+    notices: tuple[str, ...] = ()  # what a person should know about it, such as that it was cut
     error: str = ""
 
 # %% ../../nbs/lib/media.ipynb #dd0e07ae
 HASH_TIMES = (0.0, 1.0, 3.0)
 
 
-def _frames_at(container, times: Sequence[float]):
-    "The first decoded frame at or after each of `times` (seconds from the first frame); the last one after the end."
+def _frames_at(frames: Iterable, times: Sequence[float]):
+    "The first of the frames at or after each of `times` (seconds from the first frame); the last one after the end."
     times, frame, start = list(times), None, None
-    for frame in container.decode(video=0):
+    for frame in frames:
         start = frame.time or 0.0 if start is None else start
         while times and (frame.time or 0.0) - start >= times[0] - 1e-3:
             times.pop(0)
             yield frame
         if not times:
             return
-    if frame is None:
-        raise ValueError("no frame can be decoded")
-    for _ in times:
+    for _ in times if frame else ():
         yield frame
 
 
 def _hash(frame) -> int:
     "Perceptual hash of a decoded frame; 0 if it is of one colour."
     import imagehash
+    from PIL import Image
 
-    image = frame.to_image().resize((64, 64))
+    image = Image.fromarray(np.ascontiguousarray(to_rgb(frame))).resize((64, 64))
     if np.asarray(image.convert("L"), dtype=float).std() < 4:
         return 0
     return int(str(imagehash.phash(image)), 16)
 
 # %% ../../nbs/lib/media.ipynb #cc9be774
-def probe(
-    path: str | Path | None,  # a video file
-) -> MediaInfo:
-    "Open a video, read its streams and decode its first three seconds; never raises for a bad file."
+def _decode(container, stream):
+    "The frames of a track; packets that cannot be decoded are skipped."
     import av
 
+    with suppress(BrokenFile):
+        for packet in clear_packets(container, stream):
+            with suppress(av.error.FFmpegError):
+                yield from packet.decode()
+
+
+def _probe(path: str | Path) -> MediaInfo:
+    "The properties of a video file; `NoMedia` if it cannot be used."
+    info, lost = DecodeInfo(), lost_sound(path)
+    with open_media(path) as container:
+        video, sound = video_track(container), sound_track(container) is not None and not lost
+        seconds = float(container.duration or 0) / 1e6
+        info.frames = sum(bool(packet.size) for packet in read_packets(container, video, info)) - info.hidden
+        size, notices = (video.width, video.height), info.notices + [lost] * bool(lost)
+    with open_media(path) as container:
+        frames = _frames_at(_decode(container, video_track(container)), HASH_TIMES)
+        hashes = tuple(_hash(frame) for frame in frames)
+    if not hashes:
+        raise NoMedia("damaged: no frame can be decoded", path)
+    return MediaInfo(seconds, *size, sound=sound, hashes=hashes, notices=tuple(notices))
+
+
+def probe(
+    path: str | Path,  # a video file
+) -> MediaInfo:
+    "Open a video, read its packets and decode its first three seconds; never raises for a bad file."
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                return MediaInfo(error="no video stream")
-            video = container.streams.video[0]
-            seconds = float(container.duration or 0) / av.time_base
-            hashes = tuple(_hash(frame) for frame in _frames_at(container, HASH_TIMES))
-            return MediaInfo(seconds, video.width, video.height, bool(container.streams.audio), hashes)
+        return _probe(path)
+    except NoMedia as error:
+        return MediaInfo(error=error.reason)
     except Exception as error:
-        return MediaInfo(error=error_text(error))
+        return MediaInfo(error=f"damaged, or of a kind that cannot be decoded ({type(error).__name__})")
 
 # %% ../../nbs/lib/media.ipynb #4eaf3507
 def probe_all(
@@ -92,7 +124,7 @@ def probe_all(
     av_logging_off()
     bar = tqdm(total=len(table), desc="probing videos", unit="video", disable=not progress, leave=False)
     infos = []
-    with bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with bar, ThreadPoolExecutor(n_cores()) as pool:
         for info in pool.map(one, table.path):
             infos.append(asdict(info))
             bar.update()

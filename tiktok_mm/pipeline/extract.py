@@ -20,8 +20,9 @@ import pandas as pd
 from ..audio import AudioConfig, audio_key, extract_audio, load_transcript, load_whisper, write_transcripts
 from ..lib.core import UserError, error_text
 from ..lib.media import av_logging_off
-from ..lib.parallel import one_thread, process_pool, submit_all
-from ..lib.store import Corpus, config_hash, is_cached, write_jsonl
+from ..lib.parallel import n_cores, one_thread, process_pool, submit_all
+from ..lib.store import Corpus, config_hash, features_header, is_cached, write_jsonl
+from ..lib.tracks import cannot_open
 from ..visual import VisualConfig, extract_visual, load_clip
 
 # %% ../../nbs/pipeline/extract.ipynb #3fe84569
@@ -41,17 +42,24 @@ class ExtractTask:
         yield "audio", lambda: extract_audio(self.corpus, self.id, self.path, self.audio)
 
     def is_done(self) -> bool:
-        "Whether all features are cached for the same settings and file."
-        return self.path is not None and (
-            is_cached(self.corpus.features("visual", self.id), config_hash(self.visual, self.path))
-            and is_cached(self.corpus.features("audio", self.id), audio_key(self.path, self.audio))
-        )
+        "Whether all features are cached for the same settings and file; not if the file cannot be found."
+        if self.path is None or not os.path.exists(self.path):
+            return False
+        keys = {"visual": config_hash(self.visual, self.path), "audio": audio_key(self.path, self.audio)}
+        return all(is_cached(self.corpus.features(stage, self.id), key) for stage, key in keys.items())
+
+    def notices(self) -> list[str]:
+        "What the stages noticed about the video, such as that it was cut; once each."
+        headers = [features_header(self.corpus.features(stage, self.id)) for stage in ("visual", "audio")]
+        found = [notice for header in headers for notice in header.get("metadata", {}).get("notices", [])]
+        return list(dict.fromkeys(found))
 
 # %% ../../nbs/pipeline/extract.ipynb #ca91c5b9
 _FATAL_ERRORS = {
     errno.ENOSPC: "the disk is full: make room",
     errno.EDQUOT: "your disk quota is used up: make room",
     errno.EROFS: "the corpus folder is read-only: make it writable",
+    errno.EACCES: "there is no permission to write to the corpus folder: make it writable",
 }
 
 
@@ -67,6 +75,8 @@ def extract_one(task: ExtractTask) -> list[dict]:  # failures: id, stage, reason
     "Run all stages of one video and return its failures."
     if task.path is None:
         return [{"id": task.id, "stage": "file", "reason": "no video file has this id"}]
+    if reason := cannot_open(task.path):
+        return [{"id": task.id, "stage": "file", "reason": f"{task.path.name}: {reason}"}]
     failures = []
     for stage, run in task.stages():
         try:
@@ -113,6 +123,7 @@ class ExtractionSummary:
     extracted: int = 0
     cached: int = 0  # extracted by an earlier run with the same settings
     failures: list[dict] = field(default_factory=list)  # id, stage, reason
+    notices: dict[str, list[str]] = field(default_factory=dict)  # id → what a person should know about the video
 
     @property
     def failed(self) -> int:
@@ -121,10 +132,18 @@ class ExtractionSummary:
 
     def __str__(self):
         lines = [f"{self.videos} videos: {self.extracted} extracted, {self.cached} cached, {self.failed} failed"]
-        failures = sorted(self.failures, key=lambda failure: failure["id"])  # they end in any order
-        lines += [f"  {f['id']}: {f['stage']}: {f['reason']}" for f in failures[:10]]
-        if len(self.failures) > 10:
+        stages: dict[tuple[str, str], list[str]] = {}  # of a video and a reason
+        for failure in self.failures:
+            stages.setdefault((failure["id"], failure["reason"]), []).append(failure["stage"])
+        failed = sorted(stages.items())  # they end in any order
+        lines += [f"  {id}: {', '.join(names)}: {reason}" for (id, reason), names in failed[:10]]
+        if len(failed) > 10:
             lines.append("  … see failures.jsonl")
+        if self.notices:
+            lines.append(
+                f"{len(self.notices)} videos are used, but something was noticed (`tiktok-mm check` lists all):"
+            )
+            lines += [f"  {id}: {'; '.join(notices)}" for id, notices in [*self.notices.items()][:10]]
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -145,7 +164,7 @@ def extract(
     todo = [task for task in tasks if not task.is_done()]
     summary = ExtractionSummary(len(tasks), cached=len(tasks) - len(todo))
     _write_failures(corpus, summary)
-    workers = min(workers or os.cpu_count(), max(1, len(todo)))
+    workers = min(workers or n_cores(), max(1, len(todo)))
     with tqdm(total=len(todo), desc="extracting", unit="video", disable=not progress or not todo, leave=False) as bar:
         for _, failures in _run_all(todo, workers):
             summary.extracted += not failures
@@ -154,7 +173,10 @@ def extract(
                 _write_failures(corpus, summary)
                 bar.set_postfix(failed=summary.failed)
             bar.update()
-    write_transcripts(corpus.subset(~corpus.table.id.duplicated()))
+    failed = {failure["id"] for failure in summary.failures}
+    summary.notices = {task.id: notices for task in tasks if task.id not in failed and (notices := task.notices())}
+    if todo or not corpus.file("transcripts.jsonl").exists():
+        write_transcripts(corpus.subset(~corpus.table.id.duplicated()))
     return summary
 
 # %% ../../nbs/pipeline/extract.ipynb #1a0b2c3d
@@ -171,10 +193,14 @@ def _make_tasks(corpus: Corpus, visual: VisualConfig, audio: AudioConfig) -> lis
 
 def _write_failures(corpus: Corpus, summary: ExtractionSummary) -> None:
     "Write `failures.jsonl`, or remove it if nothing failed."
-    if summary.failures:
-        write_jsonl(corpus.file("failures.jsonl"), summary.failures)
-    else:
-        corpus.file("failures.jsonl").unlink(missing_ok=True)
+    path = corpus.file("failures.jsonl")
+    try:
+        if summary.failures:
+            write_jsonl(path, summary.failures)
+        elif path.exists():
+            path.unlink()
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {_reason(error)}") from None
 
 # %% ../../nbs/pipeline/extract.ipynb #2b81980c
 def views_text(views_k: float) -> str:
