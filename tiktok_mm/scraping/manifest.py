@@ -21,7 +21,7 @@ from fastcore.basics import patch
 
 from ..lib.core import UserError
 from ..lib.store import append_jsonl, atomic_write, fold_events, read_jsonl
-from .pages import missing_extra
+from .notices import missing_extra
 from .sampling import random_number
 
 # %% ../../nbs/scraping/manifest.ipynb #f21753e3
