@@ -47,6 +47,9 @@ def read_listing(text: str) -> Listing:
     try:
         data = json.loads(text)
     except json.JSONDecodeError:
+        notice = page_notice(parse_html(text))
+        if notice in WALLS or notice == "checking":
+            raise PageError(notice) from None
         raise PageError("not_json", f"not JSON: {text[:40]!r}") from None
     if error := site_error(data):
         raise error
@@ -77,7 +80,7 @@ def _entries(data) -> list | None:
     if isinstance(received, list) or wrapped:
         return received or wrapped
     states = [as_int(_either(data, "statusCode", "status_code")), _flag(_either(data, "hasMore", "has_more"))]
-    other = isinstance(data, dict) and any(value and isinstance(value, list) for value in data.values())
+    other = dig(data, "data") or [key for key in data if dig_list(data, key)] if isinstance(data, dict) else True
     if received is not None or other or states[0] != 0 or states[1] is None:
         raise _no_listing(data)
     return None

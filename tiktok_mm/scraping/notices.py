@@ -150,11 +150,10 @@ def page_notice(
     "The code of the wall or notice that a page shows instead of its content."
     body = tree.find(".//body")
     body = tree if body is None else body
-    pieces = [" ".join(piece.split()) for piece in visible_texts(body)]
-    text = " ".join(" ".join(pieces).replace("’", "'").split())
+    text = " ".join("".join(visible_texts(body)).replace("’", "'").split())
     if urlparse(url).path.startswith("/login"):
         return "login"
-    if _is_captcha(tree, pieces, text):
+    if _is_captcha(tree, text):
         return "captcha"
     if "Access Denied" in text and "Reference #" in text:
         return "blocked"
@@ -168,11 +167,12 @@ def page_notice(
 _CAPTCHA_NAME = re.compile(r"captcha[-_]?(verify|container|disable)|secsdk-captcha", re.IGNORECASE)
 
 
-def _is_captcha(tree: HtmlElement, pieces: list[str], text: str) -> bool:
+def _is_captcha(tree: HtmlElement, text: str) -> bool:
     "Whether a page shows a captcha, or is the JSON that asks for one."
     if text.startswith("{") and '"type":"verify"' in text.replace(" ", ""):
         return True
-    if any(piece.strip(" :.") in _CAPTCHA for piece in pieces):
+    outside = tree.xpath(".//text()[not(ancestor::*[@data-e2e] or parent::script or parent::style)]")
+    if any(" ".join(piece.split()).strip(" :.") in _CAPTCHA for piece in outside):  # not in a caption
         return True
     dialogs = tree.iterfind(".//*[@role='dialog']")
     if any(title in text_of(dialog) for dialog in dialogs for title in _CAPTCHA):
@@ -189,7 +189,7 @@ def _is_shown(element: HtmlElement) -> bool:
     return any(piece.strip() for piece in visible_texts(element)) or any(True for _ in element.iter(*_IMAGES))
 
 
-_IMAGES = "img", "canvas", "iframe"
+_IMAGES = "img", "canvas", "iframe", "svg"
 
 
 def _is_check(tree: HtmlElement, text: str) -> bool:

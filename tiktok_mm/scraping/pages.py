@@ -87,7 +87,7 @@ def site_error(
     data,  # an answer, or a part of a page's JSON
 ) -> PageError | None:
     "The error that the site states in its JSON, in either spelling; None if it states none."
-    if dig(data, "type") == "verify":
+    if dig(data, "type") == "verify" or as_int(dig(data, "code")) == 10000:
         return PageError("captcha")
     codes = [as_int(dig(data, key)) or 0 for key in ("statusCode", "status_code")]
     words = [dig(data, key) for key in ("statusMsg", "status_msg")]
