@@ -7,7 +7,7 @@ export PATH="$PWD/.venv/bin:$PATH" MPLBACKEND=Agg OMP_WAIT_POLICY=PASSIVE GOMP_S
 # notebooks of lib that train models, or encode or measure long
 slow='^(_|\.|figures|metrics|report|winograd)'
 
-python -m pytest -q tests/test_{layout,package,data,visual,scrape_pages}.py
+python -m pytest -q tests/test_{layout,package,data,visual,scrape_pages,cases_pages}.py
 for notebooks in nbs/01_data.ipynb nbs/lib nbs/formats nbs/scraping; do
     echo "== $notebooks"
     nbdev_test --path "$notebooks" --skip_file_re "$slow" --n_workers 2 --do_print

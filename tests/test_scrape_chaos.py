@@ -34,6 +34,10 @@ DANCE = {"Dance": ["dance"]}
         "slow_body",
         "duplicate_pages",
         "no_json",
+        "null_list",
+        "unknown_list",
+        "check",
+        "check_without_end",
     ],
 )
 def test_a_temporary_failure_is_retried(browser, tmp_path, failure):
@@ -58,6 +62,7 @@ def test_an_overlay_is_not_a_wall(browser, tmp_path, overlay):
     "failure, code",
     [
         ("captcha", "captcha"),
+        ("captcha_2023", "captcha"),
         ("verify_list", "captcha"),
         ("verify_tag", "captcha"),
         ("verify_video", "captcha"),
@@ -95,42 +100,73 @@ def test_the_wait_for_a_person_has_a_limit(browser, tmp_path):
 
 FATES = {
     "10204": "failed:10204",
+    "deleted": "failed:10204",
+    "cross_border": "failed:10204",
+    "self_see": "failed:10204",
+    "10202": "failed:10202",
+    "10203": "failed:10203",
     "10216": "failed:10216",
     "10222": "failed:10222",
     "10221": "failed:10221",
     "10231": "failed:10231",
+    "100004": "failed:100004",
+    "rounded": "verified",
+    "rounded_2026": "verified",
+    "odd_fields": "verified",
+    "classified": "failed:classified",
     "removed": "failed:removed",
     "404": "failed:404",
     "slideshow": "failed:slideshow",
+    "photo": "failed:slideshow",
     "no_stats": "failed:no_views",
+    "h266_only": "failed:unplayable",
+    "h266_first": "verified",
     "html_media": "failed:not_video",
     "other_duration": "failed:bad_media",
-    "rounded": "verified",
     "truncated": "failed:truncated",
     "audio_only": "failed:bad_media",
     "no_play_addr": "verified",
 }
+REASONS = {
+    "deleted": "deleted (item_privacy_authorization&status_deleted)",
+    "cross_border": "not available in this region (cross_border_violation_ur)",
+    "self_see": "private post (status_self_see)",
+    "100004": "not available in this region",
+    "classified": "for logged-in adults only",
+}
+RETRIED = {"html_media", "other_duration", "truncated", "audio_only"}  # the causes that another attempt may remove
 
 
 @pytest.fixture(scope="module")
 def fated(browser, tmp_path_factory):
     "One run over a hashtag in which each of the first sampled videos has another fate."
-    with Replica(DANCE, per_tag=24, page_size=12) as site:
+    with Replica(DANCE, per_tag=36, page_size=12) as site:
         order = draw_order(site.tags["dance"], 42)
         site.fates = dict(zip(order, FATES))
-        return *collect(browser, tmp_path_factory.mktemp("fated"), site, n=8), order
+        _result, corpus = collect(browser, tmp_path_factory.mktemp("fated"), site, n=8)
+        return _result, corpus, order, site
 
 
 @pytest.mark.parametrize("fate, state", FATES.items())
 def test_the_fate_of_one_video_is_recorded_and_affects_no_other(fated, fate, state):
-    _result, corpus, order = fated
-    video = corpus.videos[order[list(FATES).index(fate)]]
+    _result, corpus, order, site = fated
+    id = order[list(FATES).index(fate)]
+    video = corpus.videos[id]
     assert video["state"] == state and (state == "verified" or video["reason"])
-    assert (fate != "rounded") == video.get("views_exact", True)
+    assert video.get("reason") == REASONS.get(fate, video.get("reason"))
+    visits = sum(f"/video/{id}" in path for path in site.log)
+    assert visits == {"slideshow": 0}.get(fate, FAST.retries + 1 if fate in RETRIED else 1)
+    rounded = fate.startswith("rounded") and video["views_k"] >= 10
+    assert video.get("views_exact", True) != rounded
+
+
+def test_a_file_that_nothing_decodes_or_without_sound_is_not_requested(fated):
+    site = fated[3]
+    assert not any("vvc" in path or "media-video" in path for path in site.log)
 
 
 def test_failures_are_replaced_in_the_order_of_sampling(fated):
-    result, corpus, order = fated
+    result, corpus, order, _site = fated
     assert (result.exit_code, result.table.loc["Dance", "verified"]) == (0, 8)
     last = max(place for place, id in enumerate(order) if corpus.videos[id]["state"] != "discovered")
     others = [corpus.videos[id]["state"] for id in order[len(FATES) : last + 1]]
@@ -223,27 +259,29 @@ def test_a_crawl_delay_is_obeyed(browser, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "layout, variant, generation, source, exact",
+    "layout, variant, generation, spelling, source, exact",
     [
-        ("new", "xhr", "universal", "item_list", True),
-        ("old", "xhr", "sigi", "item_list", True),
-        ("new", "ssr", "universal", "page", True),
-        ("new", "ssr", "next", "page", True),
-        ("old", "ssr", "sigi", "page", False),
-        ("old", "ssr", "none", "dom", False),
+        ("new", "xhr", "universal", "camel", "item_list", True),
+        ("new", "xhr", "reflow", "snake", "item_list", True),
+        ("old", "xhr", "sigi", "camel", "item_list", True),
+        ("new", "ssr", "universal", "camel", "page", True),
+        ("new", "ssr", "reflow", "snake", "page", True),
+        ("new", "ssr", "next", "camel", "page", True),
+        ("old", "ssr", "sigi", "camel", "page", False),
+        ("old", "ssr", "none", "camel", "dom", False),
     ],
 )
 def test_every_variant_of_the_pages_gives_the_same_sample(
-    browser, tmp_path, layout, variant, generation, source, exact
+    browser, tmp_path, layout, variant, generation, spelling, source, exact
 ):
-    with Replica(DANCE, per_tag=6, layout=layout, variant=variant, generation=generation) as site:
+    with Replica(DANCE, per_tag=6, layout=layout, variant=variant, generation=generation, spelling=spelling) as site:
         _result, corpus = collect(browser, tmp_path, site)
     there = {id: video for id, video in corpus.videos.items() if video["state"] == "verified"}
     assert sorted(there) == sorted(draw_order(site.tags["dance"], 42)[:3])
     for id, video in there.items():
-        full = layout == "old" and variant == "ssr" and site.views(id) < 10_000  # a tile does not round small counts
-        assert (video["source"], video["views_exact"]) == (("dom", True) if full else (source, exact))
-        assert abs(video["views_k"] * 1000 / site.views(id) - 1) < (1e-9 if video["views_exact"] else 0.06)
+        full = exact or site.views(id) < 10_000  # no page rounds small counts
+        assert (video["source"], video["views_exact"]) == (source, full)
+        assert abs(video["views_k"] * 1000 / site.views(id) - 1) < (1e-9 if full else 0.06)
         assert video["author"] == site.author(id) and video["url"] == f"{site.url}/@{site.author(id)}/video/{id}"
         assert read_raw(tmp_path / "raw" / f"{id}.json.gz")["seed"] == 42
 

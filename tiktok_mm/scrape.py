@@ -21,7 +21,8 @@ from .scraping.browser import Browser, browser_for
 from .scraping.download import fetch_first
 from .scraping.listings import ListingPage, entry_item, listing_pages
 from .scraping.manifest import Manifest, hash_id, locked, summary, utc_now, views_figure
-from .scraping.pages import SITE, Item, PageError, media_urls, merge_records, read_video_page, video_url
+from .scraping.notices import PageError
+from .scraping.pages import SITE, Item, check_kind, media_urls, merge_records, read_video_page, video_url
 from .scraping.sampling import draw_order, quotas, random_number, read_topics
 from .scraping.site import ScrapeConfig, checked_site
 from .scraping.visits import Progress, Scraper, ScrapeResult, Stopped
@@ -161,8 +162,8 @@ def collect(self: Scraper, id: str) -> None:
     found = self.corpus.listed_entry(id)
     listed = entry_item(found["source"], found["entry"]) if found else None
     try:
-        if listed and listed.imagePost:
-            raise PageError("slideshow")
+        if listed:
+            check_kind(listed)
         if self.corpus.recover(id):
             return
         url = video_url(self.base_url, listed.author.uniqueId if listed else "", id)

@@ -46,6 +46,15 @@ document.querySelector('#popup button').onclick = () => {
   window.load && load();
 };
 </script>"""
+CAPTCHA_2023 = """
+<div class="captcha_verify_container style__CaptchaWrapper-sc-1gpeoge-0 fDAOJT">
+  <div class="captcha_verify_bar--title">Drag the slider to fit the puzzle</div><img id="captcha-verify-image">
+</div>"""
+CHECK = """<!doctype html><html><head></head><body>
+<p id="wci" class="_wafchallengeid"></p><p id="rs" class="waforiginalreid"></p>Please wait...
+<script>
+setTimeout(() => { document.cookie = '_wafchallengeid=1; path=/'; location.reload(); }, 300);
+</script></body></html>"""
 DENIED = "<h1>Access Denied</h1>You don't have permission to access this page.<p>Reference #18.2d4f1402.1764</p>"
 WRONG = "<main><h2>Something went wrong</h2><button>Refresh</button></main>"
 MISSING = "<main><h2>Couldn’t find this hashtag</h2></main>"
@@ -120,8 +129,9 @@ async function load() {
     const answer = await (await fetch(address + cursor)).json();
     if (answer.type === 'verify') document.body.insertAdjacentHTML('beforeend',
       '<div role="dialog" class="captcha-verify-container">Drag the slider to fit the puzzle</div>');
-    for (const item of answer.itemList || []) list.insertAdjacentHTML('beforeend', item.tile);
-    cursor = answer.cursor; more = answer.hasMore;
+    for (const item of answer.itemList || answer.item_list || []) list.insertAdjacentHTML('beforeend', item.tile);
+    if (answer.itemList === null) setTimeout(load, 100);
+    cursor = answer.cursor; more = answer.hasMore || answer.has_more;
   } catch (e) {}
   busy = false;
 }
@@ -162,19 +172,28 @@ def challenge(tag: str) -> dict:
     }
 
 
-def video_page(item: dict, status: int, generation: str, extra: str) -> str:
-    "A video page with its JSON in one of three generations, or with none."
-    user, id, address = item["author"]["uniqueId"], item["id"], item["video"]["playAddr"]
+def video_page(item: dict, status: tuple[int, str], generation: str, extra: str) -> str:
+    "A video page with its status (code, words) and its JSON in one of four generations, or with none."
+    code, words = status
+    user, id, address = item["author"]["uniqueId"], item["id"], item["video"].get("playAddr", "")
     player = f"""<div id="xgwrapper-2-{id}"><video preload="none">
 <source src="{address}"><source src="/aweme/v1/play/?id={id}"></video></div>
 <span data-e2e="browse-username">{user}</span><div data-e2e="browse-video-desc">{escape(item["desc"])}</div>
 <strong data-e2e="browse-like-count">45.1K</strong><strong data-e2e="undefined-count">9</strong>"""
-    detail = {"statusCode": status, "statusMsg": ""} | ({"itemInfo": {"itemStruct": item}} if not status else {})
+    detail = {"statusCode": code, "statusMsg": words} | ({"itemInfo": {"itemStruct": item}} if not code else {})
     old = {k: v for k, v in item.items() if k != "statsV2"} | {"author": user}
     scripts = {
         "universal": universal(**{"webapp.video-detail": detail}),
-        "sigi": {"SIGI_STATE": {"ItemModule": {id: old}}},
+        "reflow": universal(**{"webapp.reflow.video.detail": detail}),
+        "sigi": {"SIGI_STATE": {"ItemModule": {} if code else {id: old}, "VideoPage": {"statusCode": code}}},
         "next": {"__NEXT_DATA__": {"props": {"pageProps": detail}}},
         "none": {},
     }[generation]
-    return page((REMOVED if status else player) + extra, scripts)
+    return page((REMOVED if code else player) + extra, scripts)
+
+
+def listing(items: list[dict], more: bool, cursor: int, spelling: str) -> dict:
+    "An answer to the page's request for tiles, as hashtags (camel) or search results (snake) spell it."
+    if spelling == "snake":
+        return {"status_code": 0, "item_list": items, "has_more": int(more), "cursor": cursor}
+    return {"statusCode": 0, "status_code": 0, "itemList": items, "hasMore": more, "cursor": str(cursor)}

@@ -18,6 +18,11 @@ from . import pages
 from .media import clip_plan, make_clip, make_sound
 
 FOREVER = math.inf
+WORDS = {  # fate of a video → the site's status code, and its words
+    "deleted": (10204, "item_privacy_authorization&status_deleted"),
+    "cross_border": (10204, "cross_border_violation_ur"),
+    "self_see": (10204, "status_self_see"),
+}
 
 
 class Replica:
@@ -30,13 +35,14 @@ class Replica:
         page_size=6,  # videos in one answer
         layout="new",  # old: tiles show views, the heading counts views
         variant="xhr",  # ssr: the first tiles are part of the page
-        generation="universal",  # of the embedded JSON: universal, sigi, next, none
+        generation="universal",  # of the embedded JSON: universal, reflow, sigi, next, none
+        spelling="camel",  # of the fields of the listing's answers: camel, snake
         chaos=None,  # failure → how often it occurs
         fates=None,  # id → what is wrong with the video
         robots="User-agent: *\nDisallow: /inapp\n",
     ):
         self.topics, self.page_size, self.layout = topics, page_size, layout
-        self.variant, self.generation = variant, generation
+        self.variant, self.generation, self.spelling = variant, generation, spelling
         self.chaos, self.fates, self.robots = dict(chaos or {}), dict(fates or {}), robots
         self.lock, self.secret, self.log = threading.Lock(), secrets.token_bytes(16), []
         tags = [tag for tags in topics.values() for tag in tags]
@@ -79,8 +85,9 @@ class Replica:
         return round(clip_plan(id).seconds)
 
     def views(self, id: str) -> int:
-        "The exact view count of a video, from 100 to 10 million."
-        return int(10 ** (2 + int(hashlib.sha256(id.encode()).hexdigest()[:6], 16) / 2**24 * 5))
+        "The exact view count of a video, from 100 to 10 million; none looks like a rounded one."
+        views = int(10 ** (2 + int(hashlib.sha256(id.encode()).hexdigest()[:6], 16) / 2**24 * 5))
+        return views + (views >= 10_000 and views % 100 == 0)
 
     def author(self, id: str) -> str:
         "The handle of a video's author."
@@ -124,12 +131,22 @@ class Replica:
             item |= {"imagePost": {"images": [{"imageURL": {"urlList": []}, "imageWidth": 1, "imageHeight": 1}]}}
         if fate == "rounded":
             del item["statsV2"]
+        if fate == "rounded_2026":
+            item["statsV2"] = {key: str(value) for key, value in item["stats"].items()}
         if fate == "no_stats":
             del item["statsV2"], item["stats"]
         if fate == "other_duration":
             item["video"]["duration"] += 5
         if fate == "only_download_addr":
             item["video"]["playAddr"] = ""
+        if fate == "odd_fields":
+            item |= {"music": 5, "challenges": {}, "authorStats": []}
+            item["video"] |= {"playAddr": [address], "bitrateInfo": None}
+        if fate in ("h266_first", "h266_only"):
+            sent = [("bytevc2", f"{address}&vvc"), ("h265_hvc1", f"{self.url}/media-video-hvc1/x"), ("h264", address)]
+            sent = [{"CodecType": codec, "PlayAddr": {"UrlList": [url]}} for codec, url in sent]
+            item["video"] |= {"playAddr": "", "bitrateInfo": sent if fate == "h266_first" else sent[:2]}
+            del item["video"]["downloadAddr"]
         if fate == "no_play_addr":
             item["video"] |= {
                 "playAddr": "",
@@ -193,6 +210,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.tag(parts[1])
             elif len(parts) == 3 and parts[1] == "video":
                 self.video(parts[2])
+            elif len(parts) == 3 and parts[1] == "photo":
+                self.send(pages.page("", pages.universal()))
             else:
                 self.send("not here", status=404)
         except (BrokenPipeError, ConnectionResetError):
@@ -220,6 +239,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send(pages.page(pages.WRONG))
         elif strikes(f"denied_{where}"):
             self.send(pages.page(pages.DENIED), status=403)
+        elif where != "list" and self.site.on("check") and "_wafchallengeid" not in self.headers.get("Cookie", ""):
+            self.site.strikes("check")
+            self.send(pages.CHECK)
+        elif where != "list" and strikes("check_without_end"):
+            self.send(pages.CHECK.partition("<script>")[0])
         elif self.site.on("captcha") and where != "list":
             self.send(pages.page(pages.CAPTCHA))
         else:
@@ -230,6 +254,7 @@ class Handler(BaseHTTPRequestHandler):
         "Overlays and other tiles that are not walls."
         overlays = {
             "captcha_container": '<div id="captcha_container"></div>',
+            "captcha_2023": pages.CAPTCHA_2023,
             "cookie_banner": pages.BANNER,
             "login_popup": pages.POPUP,
         }
@@ -262,7 +287,11 @@ class Handler(BaseHTTPRequestHandler):
             item["tile"] = pages.tile(item, site.layout)
         after = cursor if site.strikes("duplicate_pages") else cursor + site.page_size
         more = after < len(ids) or site.on("no_item_list_at_end")
-        answer = {"statusCode": 0, "itemList": items, "hasMore": more, "cursor": str(after)}
+        if site.strikes("null_list"):
+            items = None
+        answer = pages.listing(items, more, cursor if items is None else after, site.spelling)
+        if site.strikes("unknown_list"):
+            answer = {"statusCode": 0, "hasMore": False, "aweme_list": items}
         self.send(json.dumps(answer), "application/json")
 
     def video(self, id: str):
@@ -273,11 +302,17 @@ class Handler(BaseHTTPRequestHandler):
             return self.send(pages.page(pages.REMOVED))
         if fate == "404":
             return self.send("not here", status=404)
-        status = int(fate) if fate.isdigit() else 0
-        if not status:
+        if fate == "photo":
+            return self.send("", status=302, Location=self.path.replace("/video/", "/photo/"))
+        status = WORDS.get(fate) or (int(fate) if fate.isdigit() else 0, "")
+        if not status[0]:
             self.site.clip(id)  # made now, because a download has a shorter timeout than a page
-        generation = "none" if not status and self.site.strikes("no_json") else self.site.generation
-        self.send(pages.video_page(self.site.item(id, self.token), status, generation, self.extra()))
+        generation = "none" if not status[0] and self.site.strikes("no_json") else self.site.generation
+        item = self.site.item(id, self.token)
+        if fate == "classified":
+            item = {"id": id, "desc": "", "author": item["author"], "isContentClassified": True, "stats": item["stats"]}
+            item["video"] = {}
+        self.send(pages.video_page(item, status, generation, self.extra()))
 
     def media(self, id: str, query: dict):
         site, clip, fate = self.site, self.site.clip(id), self.site.fates.get(id)

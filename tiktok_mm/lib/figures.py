@@ -7,13 +7,13 @@ __all__ = ['save_figure', 'show_frames', 'plot_predictions', 'plot_losses', 'plo
 
 # %% ../../nbs/lib/figures.ipynb #101f1962
 from pathlib import Path
-from textwrap import fill
 
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
 from .store import atomic_write
+from .text import fit_text, fonts_for
 
 # %% ../../nbs/lib/figures.ipynb #38f36b83
 def save_figure(
@@ -34,21 +34,38 @@ def show_frames(
     rows: dict[str, np.ndarray | Tensor],  # title → (3, F, H, W), 0…1 or 0…255
     frames: int = 5,  # at most so many columns
 ):  # a matplotlib figure
-    "Clips below each other, one row each."
+    "Clips below each other, one row of equal height each, with a title of up to two lines."
     import matplotlib.pyplot as plt
 
-    frames = min(frames, *(clip.shape[1] for clip in rows.values()))
-    fig, axes = plt.subplots(len(rows), frames, figsize=(0.9 * frames, 1.75 * len(rows)), squeeze=False)
-    for axs, (title, clip) in zip(axes, rows.items()):
-        pixels = np.asarray(clip, dtype=np.float32)
-        for ax, frame in zip(axs, np.moveaxis(pixels / (255 if pixels.max() > 1.5 else 1), 0, -1)):
+    frames, gap, high = min(frames, *(clip.shape[1] for clip in rows.values())), 0.05, 1.5  # inches
+    widths = [min(2.7, high * clip.shape[3] / clip.shape[2]) for clip in rows.values()]
+    step, size = high + 0.4, (max(1.6, frames * (max(widths) + gap)), (high + 0.4) * len(rows))
+    fig = plt.figure(figsize=size)
+    for row, (width, (title, clip)) in enumerate(zip(widths, rows.items())):
+        pixels, bottom = np.asarray(clip, dtype=np.float32), (len(rows) - 1 - row) * step
+        for n, frame in enumerate(np.moveaxis(pixels / (255 if pixels.max() > 1.5 else 1), 0, -1)[:frames]):
+            place = n * (width + gap) / size[0], bottom / size[1], width / size[0], high / size[1]
+            ax = fig.add_axes(place, anchor="NW")
             ax.imshow(frame.clip(0, 1))
             ax.axis("off")
-        axs[0].set_title(title, fontsize=9, loc="left")
-    fig.tight_layout()
+        title, family = fit_text(title, size[0], lines=2), fonts_for(title)
+        fig.text(0, (bottom + high + gap) / size[1], title, fontsize=9, va="bottom", family=family)
     return fig
 
+# %% ../../nbs/lib/figures.ipynb #5eed4001
+def _set_title(
+    ax,  # of matplotlib
+    title: str,
+    width: float,  # of the panel, in inches
+    size: float,  # of the font, in points
+) -> None:
+    "A title in up to three lines above a small panel."
+    ax.set_title(fit_text(title, width, size, lines=3), fontsize=size, family=fonts_for(title))
+
 # %% ../../nbs/lib/figures.ipynb #da153ec3
+_COLUMNS = 3  # panels side by side: readable at the width of a phone
+
+
 def plot_predictions(
     views_k: np.ndarray,  # (n,) true views in thousands
     predictions: dict[str, np.ndarray],  # title → (n,) or (seeds, n) predicted views in thousands
@@ -56,29 +73,34 @@ def plot_predictions(
     "Predicted against actual views with the identity line, and the residuals below; each seed has its own colour."
     import matplotlib.pyplot as plt
 
-    columns = len(predictions)
-    fig, axes = plt.subplots(
-        2, columns, figsize=(2.7 * columns, 4.6), sharex=True, sharey="row", squeeze=False, height_ratios=(2, 1)
-    )
+    columns = min(_COLUMNS, len(predictions))
+    groups = -(-len(predictions) // columns)
+    fig = plt.figure(figsize=(2.7 * columns, 4.6 * groups), layout="constrained")
+    outer, panels = fig.add_gridspec(groups, 1), []
+    grids = [outer[group].subgridspec(2, columns, height_ratios=(2, 1)) for group in range(groups)]
     actual = np.clip(views_k, 1e-2, None)  # ten views
-    ends = [actual.min(), actual.max()]
-    for (title, prediction), (above, below) in zip(predictions.items(), axes.T):
-        shown = np.clip(np.atleast_2d(prediction), 1e-2, None).T
-        above.loglog(actual, shown, "o", ms=3, alpha=0.6)
-        above.plot(ends, ends, "k-", lw=0.7)
-        above.set_title(_wrapped(title), fontsize=9)
-        below.semilogx(actual, np.log10(shown / actual[:, None]), "o", ms=2, alpha=0.6)
-        below.axhline(0, color="k", lw=0.7)
-        below.set_xlabel("actual (K)")
-    axes[0, 0].set_ylabel("predicted (K)")
-    axes[1, 0].set_ylabel("log₁₀ ratio")
-    fig.tight_layout()
+    for n, (title, prediction) in enumerate(predictions.items()):
+        grid = grids[n // columns]
+        shared = [dict(sharex=panels[0], sharey=panel) if n else {} for panel in panels[:2] or (None, None)]
+        above, below = (fig.add_subplot(grid[row, n % columns], **shared[row]) for row in (0, 1))
+        panels += [above, below]
+        _plot_panel(above, below, actual, np.clip(np.atleast_2d(prediction), 1e-2, None).T)
+        _set_title(above, title, width=2.2, size=9)
+        for ax, label in ((above, "predicted (K)"), (below, "log₁₀ ratio")):
+            ax.tick_params(which="both", labelleft=n % columns == 0)
+            ax.set_ylabel("" if n % columns else label)
     return fig
 
-# %% ../../nbs/lib/figures.ipynb #5eed4001
-def _wrapped(title: str) -> str:
-    "A title in lines that fit above a small panel."
-    return fill(title, 26)
+
+def _plot_panel(above, below, actual: np.ndarray, predicted: np.ndarray) -> None:
+    "One model: `predicted` (n, seeds) against `actual` (n,), and the residuals in powers of ten."
+    ends = [actual.min(), actual.max()]
+    above.loglog(actual, predicted, "o", ms=3, alpha=0.6)
+    above.plot(ends, ends, "k-", lw=0.7)
+    below.semilogx(actual, np.log10(predicted / actual[:, None]), "o", ms=2, alpha=0.6)
+    below.axhline(0, color="k", lw=0.7)
+    above.tick_params(which="both", labelbottom=False)
+    below.set_xlabel("actual (K)")
 
 # %% ../../nbs/lib/figures.ipynb #070ba89c
 def plot_losses(
@@ -86,9 +108,9 @@ def plot_losses(
 ):  # a matplotlib figure
     "Training and validation losses over the epochs, one panel a run, each in its own units."
     import matplotlib.pyplot as plt
-    from matplotlib.ticker import EngFormatter
+    from matplotlib.ticker import EngFormatter, MaxNLocator
 
-    columns = min(4, len(logs))
+    columns = min(_COLUMNS, len(logs))
     rows = -(-len(logs) // columns)
     fig, axes = plt.subplots(rows, columns, figsize=(2.6 * columns, 1.9 * rows), squeeze=False)
     for ax in axes.flat[len(logs) :]:
@@ -96,11 +118,17 @@ def plot_losses(
     for ax, (title, log) in zip(axes.flat, logs.items()):
         table = pd.DataFrame(log).set_index("epoch")
         for column in table:
-            ax.plot(table[column], label=column.replace("_loss", ""))
+            ax.plot(table[column], label=column.replace("_loss", ""), marker="o" if len(table) == 1 else "")
         if table.to_numpy().max() > 10_000:
             ax.yaxis.set_major_formatter(EngFormatter(sep=""))  # 200M instead of 2.0 and a factor above the panel
-        ax.set_title(_wrapped(title), fontsize=8)
+        else:
+            ax.ticklabel_format(axis="y", scilimits=(-3, 4))
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+        if len(table) == 1:
+            ax.set_xticks(table.index)
+        _set_title(ax, title, width=2.2, size=8)
         ax.tick_params(labelsize=7)
+        ax.yaxis.get_offset_text().set_fontsize(7)
     axes[0, 0].legend(fontsize=7)
     fig.tight_layout()
     return fig
@@ -114,7 +142,7 @@ def plot_confusion(
     import matplotlib.pyplot as plt
     from sklearn.metrics import ConfusionMatrixDisplay
 
-    columns = min(5, len(predictions))
+    columns = min(_COLUMNS, len(predictions))
     rows = -(-len(predictions) // columns)
     fig, axes = plt.subplots(rows, columns, figsize=(2.2 * columns, 2.6 * rows), squeeze=False)
     for ax in axes.flat[len(predictions) :]:
@@ -124,7 +152,7 @@ def plot_confusion(
     for ax, (title, prediction) in zip(axes.flat, predictions.items()):
         seeds = np.atleast_2d(prediction)
         ConfusionMatrixDisplay.from_predictions(np.tile(truth, len(seeds)), seeds.ravel(), ax=ax, **style)
-        ax.set_title(_wrapped(title), fontsize=8)
+        _set_title(ax, title, width=1.9, size=8)
         ax.set_xlabel("predicted quartile" if ax in lowest else "", fontsize=8)
         ax.set_ylabel("actual quartile" if ax in axes[:, 0] else "", fontsize=8)
         ax.tick_params(labelsize=7)

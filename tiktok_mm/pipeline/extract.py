@@ -8,13 +8,13 @@ __all__ = ['ExtractTask', 'extract_one', 'ExtractionSummary', 'extract', 'views_
 # %% ../../nbs/pipeline/extract.ipynb #4a7129c2
 import errno
 import os
-import textwrap
 from collections.abc import Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..audio import AudioConfig, audio_key, extract_audio, load_transcript, load_whisper, write_transcripts
@@ -22,6 +22,7 @@ from ..lib.core import UserError, error_text
 from ..lib.media import av_logging_off
 from ..lib.parallel import n_cores, one_thread, process_pool, submit_all
 from ..lib.store import Corpus, config_hash, features_header, is_cached, write_jsonl
+from ..lib.text import fit_text, fonts_for
 from ..lib.tracks import cannot_open
 from ..visual import VisualConfig, extract_visual, load_clip
 
@@ -205,12 +206,52 @@ def _write_failures(corpus: Corpus, summary: ExtractionSummary) -> None:
 # %% ../../nbs/pipeline/extract.ipynb #2b81980c
 def views_text(views_k: float) -> str:
     "A view count (thousands) in three digits and a suffix, such as 21.1M."
-    for size, suffix in ((1e6, "B"), (1e3, "M"), (1, "K")):
-        if views_k >= size:
-            return f"{views_k / size:.3g}{suffix}"
+    views = float(f"{views_k * 1000:.3g}")
+    for size, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if views >= size:
+            return f"{views / size:.15g}{suffix}"
     return f"{views_k * 1000:.0f}"
 
 # %% ../../nbs/pipeline/extract.ipynb #8293b4c6
+_ROW = 1.3  # inches: height of a row of frames
+_STRIP = 4.8  # inches: width of all frames in a row
+_BESIDE = 2.6  # inches: width of the text
+_GAP = 0.04  # inches: between frames
+
+
+def _margin(lit: np.ndarray) -> slice:
+    "What is left without the black pixels that are at both ends of a row or column."
+    bright = np.flatnonzero(lit)
+    margin = min(bright[0], len(lit) - 1 - bright[-1]) if len(bright) else 0
+    return slice(margin, len(lit) - margin)
+
+
+def _cropped(clip: np.ndarray) -> np.ndarray:  # (3, F, H, W)
+    "A clip without the black bars of its letterbox, which are at both sides of the frames."
+    lit = clip.max(axis=(0, 1)) > 0
+    return clip[:, :, _margin(lit.any(axis=1)), _margin(lit.any(axis=0))]
+
+
+def _sheet_row(
+    clip: np.ndarray,  # (3, F, H, W), uint8
+    frames: int,  # at most
+) -> tuple[list, float]:  # [(frame, left, bottom, width, height)] in inches, and the height of all lines
+    "Where the frames of a video go: lines of equal height, as many as upright frames would need."
+    pixels = _cropped(clip)
+    height, width = _ROW, _ROW * pixels.shape[3] / pixels.shape[2]
+    if width > _STRIP:
+        height, width = height * _STRIP / width, _STRIP
+    lines = -(-min(frames, clip.shape[1]) // int((_STRIP + _GAP) / (_ROW * 9 / 16 + _GAP)))
+    columns = int((_STRIP + _GAP + 1e-6) / (width + _GAP))
+    shown = min(frames, clip.shape[1], lines * columns)
+    lines = -(-shown // columns)
+    boxes = [
+        (pixels[:, frame].transpose(1, 2, 0), n % columns * (width + _GAP), -(n // columns) * (_ROW + _GAP) - height)
+        for n, frame in enumerate(np.linspace(0, clip.shape[1] - 1, shown).round().astype(int))
+    ]
+    return [(*box, width, height) for box in boxes], lines * (_ROW + _GAP) - _GAP
+
+# %% ../../nbs/pipeline/extract.ipynb #cce3f041
 def contact_sheet(
     corpus: Corpus,  # with features
     videos: int = 8,  # how many videos to show
@@ -224,32 +265,36 @@ def contact_sheet(
     if table.empty:
         raise UserError(f"no video of {corpus.folder} has been extracted yet: run tiktok-mm extract {corpus.folder}")
     shown = table.iloc[sorted({round(n * (len(table) - 1) / max(1, videos - 1)) for n in range(videos)})]
-    columns = min(frames, max(load_clip(corpus, id).shape[1] for id in shown.id))
-    fig, axes = plt.subplots(
-        len(shown),
-        columns + 1,
-        figsize=(1.05 * columns + 3.2, 1.75 * len(shown)),
-        squeeze=False,
-        width_ratios=[*[1] * columns, 2.8],
-    )
-    for row, (_, video) in zip(axes, shown.iterrows()):
-        _draw_video(row, corpus, video)
-    fig.suptitle(f"{corpus.name}: {len(shown)} of {len(table)} videos, by views", x=0.01, ha="left", fontsize=11)
-    fig.tight_layout(h_pad=0.3, w_pad=0.2)
+    clips = [load_clip(corpus, id) for id in shown.id]
+    rows = [_sheet_row(clip, frames) for clip in clips]
+    size = _STRIP + _BESIDE + 3 * _GAP, sum(height + 3 * _GAP for _, height in rows) + 0.4
+    fig, top = plt.figure(figsize=size), size[1] - 0.4
+    name = fit_text(corpus.name, 3.2, size=11)
+    title = f"{name}: {len(shown)} of {len(table)} videos, by views"
+    fig.text(_GAP / size[0], 1 - 0.1 / size[1], title, fontsize=11, va="top", family=fonts_for(name))
+    for (_, video), clip, (boxes, height) in zip(shown.iterrows(), clips, rows):
+        for frame, left, bottom, width, tall in boxes:
+            place = (_GAP + left) / size[0], (top + bottom) / size[1], width / size[0], tall / size[1]
+            fig.add_axes(place).imshow(frame, aspect="auto")
+        part = f"{len(boxes)} of {clip.shape[1]} frames, " if len(boxes) < clip.shape[1] else ""
+        _write_beside(fig, corpus, video, part=part, top=top, height=height)
+        top -= height + 3 * _GAP
+    for ax in fig.axes:
+        ax.axis("off")
     return fig
 
 # %% ../../nbs/pipeline/extract.ipynb #7b867ebd
-def _draw_video(axes, corpus: Corpus, video: pd.Series) -> None:
-    "One row of the contact sheet: frames from left to right, then the text."
-    clip, transcript = load_clip(corpus, video.id), load_transcript(corpus, video.id)
-    for n, ax in enumerate(axes):
-        ax.axis("off")
-        if n < min(clip.shape[1], len(axes) - 1):
-            ax.imshow(clip[:, n].transpose(1, 2, 0))
+def _write_beside(fig, corpus: Corpus, video: pd.Series, part: str, top: float, height: float) -> None:
+    "The text of one video in the contact sheet: its views, its id, its transcript as far as there is room for it."
+    transcript = load_transcript(corpus, video.id)
     without_text = "(no speech)" if transcript.get("sound") else "(no sound)"
-    text = textwrap.fill(f"“{transcript['text']}”" if transcript["text"] else without_text, 30)
-    if clip.shape[1] > len(axes) - 1:
-        text += f"\n\n({clip.shape[1]} frames)"
-    style = dict(va="top", transform=axes[-1].transAxes)
-    axes[-1].text(0, 0.95, f"{views_text(video.views_k)} views", fontsize=12, weight="bold", **style)
-    axes[-1].text(0, 0.75, text, fontsize=8.5, **style)
+    text = f"“{transcript['text']}”" if transcript["text"] else without_text
+    count = views_text(video.views_k)
+    pieces = [(f"{count} view{'s' * (count != '1')}", 12, 1, 0.24), (f"{part}id {video.id}", 7.5, 1, 0.17)]
+    pieces.append((text, 9.5, min(12, int((height - 0.41) / 0.165)), 0))
+    width, tall = fig.get_size_inches()
+    for text, size, lines, step in pieces:
+        style = dict(fontsize=size, va="top", family=fonts_for(text), weight="bold" if size == 12 else "normal")
+        fitted = fit_text(text, _BESIDE - 2 * _GAP, size, lines=lines)
+        fig.text((_STRIP + 3 * _GAP) / width, top / tall, fitted, **style)
+        top -= step

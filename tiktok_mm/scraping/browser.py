@@ -23,7 +23,8 @@ from fastcore.basics import patch
 
 from ..lib.core import UserError
 from ..lib.store import atomic_write
-from .pages import SITE, PageError, missing_extra
+from .notices import PageError, missing_extra
+from .pages import SITE
 from .site import SITE_HOSTS, ScrapeConfig, allowed_host, host_of
 
 # %% ../../nbs/scraping/browser.ipynb #89c32a97

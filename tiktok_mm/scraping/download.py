@@ -21,7 +21,8 @@ from fastcore.basics import patch
 from ..lib.core import safe_id
 from .browser import Browser
 from .manifest import Manifest
-from .pages import SITE, Item, PageError, media_urls
+from .notices import PageError
+from .pages import SITE, Item, media_urls
 from .site import ScrapeConfig, allowed_host, host_of, site_opener
 
 # %% ../../nbs/scraping/download.ipynb #7832e515
@@ -110,8 +111,11 @@ def fetch_first(
     config: ScrapeConfig = ScrapeConfig(),
 ) -> bool:  # whether it is the file with a watermark
     "Download the first of an item's URLs that is not refused."
+    urls = media_urls(item)
     refusal = PageError("no_media", "the page names no file")
-    for url in media_urls(item):
+    if item.video.bitrateInfo and not urls:
+        raise PageError("unplayable")
+    for url in urls:
         try:
             fetch_media(url, path, browser.headers(url), base_url, config=config)
         except PageError as error:

@@ -14,20 +14,17 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlparse
 
 from .browser import Browser
+from .notices import WALLS, PageError, page_notice, parse_html, text_of
 from tiktok_mm.scraping.pages import (
     SCRIPTS,
     VIDEO_LINK,
-    WALLS,
     Item,
-    PageError,
     as_int,
     dig,
     dig_list,
     page_json,
-    page_notice,
-    parse_html,
     read_item,
-    text_of,
+    site_error,
     view_count_fields,
 )
 from .site import ScrapeConfig
@@ -46,18 +43,53 @@ class Listing:
 def read_listing(text: str) -> Listing:
     "One `item_list` response; `PageError` if it is something else. Invalid entries are skipped."
     if not text.strip():
-        raise PageError("empty", "an empty answer, as the site gives it to robots")
+        raise PageError("empty")
     try:
         data = json.loads(text)
     except json.JSONDecodeError:
+        notice = page_notice(parse_html(text))
+        if notice in WALLS or notice == "checking":
+            raise PageError(notice) from None
         raise PageError("not_json", f"not JSON: {text[:40]!r}") from None
-    if dig(data, "type") == "verify":
-        raise PageError("captcha")
-    if status := as_int(dig(data, "statusCode")) or 0:
-        raise PageError(str(status))
-    entries = [entry for entry in dig_list(data, "itemList") if read_item(entry)]
+    if error := site_error(data):
+        raise error
+    received, more = _entries(data), _flag(_either(data, "hasMore", "has_more"))
+    entries = [entry for entry in received or [] if read_item(entry)]
+    if received and not entries:
+        raise PageError("no_items", f"none of the {len(received)} entries of the listing can be read")
+    if more is None and not entries:
+        raise _no_listing(data)
     items = [read_item(entry) for entry in entries]
-    return Listing(items, entries, cursor=str(dig(data, "cursor") or ""), has_more=bool(dig(data, "hasMore")))
+    return Listing(items, entries, cursor=str(dig(data, "cursor") or ""), has_more=more is not False)
+
+# %% ../../nbs/scraping/listings.ipynb #a40536ee
+def _either(data, *names: str):
+    "The first of these fields that has a value."
+    return next((data[name] for name in names if dig(data, name) is not None), None)
+
+
+def _flag(value) -> bool | None:
+    'Whether there is more, from true, 1, "1" or "true"; None for anything else.'
+    return {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())
+
+
+def _entries(data) -> list | None:
+    "The entries of an answer, None where it says that there are none; `PageError` if it is no listing."
+    received = _either(data, "itemList", "item_list")
+    wrapped = [part["item"] for part in dig_list(data, "data") if dig(part, "item")]
+    if isinstance(received, list) or wrapped:
+        return received or wrapped
+    states = [as_int(_either(data, "statusCode", "status_code")), _flag(_either(data, "hasMore", "has_more"))]
+    other = dig(data, "data") or [key for key in data if dig_list(data, key)] if isinstance(data, dict) else True
+    if received is not None or other or states[0] != 0 or states[1] is None:
+        raise _no_listing(data)
+    return None
+
+
+def _no_listing(data) -> PageError:
+    "The error for an answer of an unknown kind; it names the answer's fields."
+    fields = ", ".join(map(str, data)) if isinstance(data, dict) else type(data).__name__
+    return PageError("no_listing", f"the answer is no listing of videos; its fields: {fields[:80] or 'none'}")
 
 # %% ../../nbs/scraping/listings.ipynb #b6e318d4
 TILES = {"challenge-item", "user-post-item", "search_top-item", "search-card-desc"}

@@ -21,7 +21,8 @@ from fastcore.basics import patch
 
 from ..lib.core import UserError
 from ..lib.store import append_jsonl, atomic_write, fold_events, read_jsonl
-from .pages import missing_extra
+from ..lib.text import fit_text, fonts_for
+from .notices import missing_extra
 from .sampling import random_number
 
 # %% ../../nbs/scraping/manifest.ipynb #f21753e3
@@ -191,6 +192,7 @@ def _summary_row(states: list[str]) -> dict:
 def views_figure(corpus: Manifest):
     "The collected view counts by topic, in views, as a matplotlib figure."
     import matplotlib.pyplot as plt
+    from matplotlib.colors import to_rgba
 
     columns = ["id", "state", "topic", "views_k", "views_exact"]
     videos = pd.DataFrame(list(corpus.videos.values()), columns=columns)
@@ -201,13 +203,14 @@ def views_figure(corpus: Manifest):
     for y, topic in enumerate(topics):
         here = videos[videos["topic"] == topic]
         jitter = here["id"].map(lambda id: 0.5 * random_number(0, id) - 0.25)
-        blue = ("tab:blue", 0.7)
-        faces = [blue if exact else "none" for exact in here["views_exact"]]
+        blue = to_rgba("tab:blue", 0.7)
+        faces = [blue if exact else (0, 0, 0, 0) for exact in here["views_exact"]]
         axis.scatter(views[here.index], y + jitter, s=16, facecolors=faces, edgecolors=[blue], linewidths=0.8)
         axis.plot([views[here.index].median()] * 2, [y - 0.35, y + 0.35], color="tab:orange", linewidth=2)
     axis.set(xscale="log", xlabel="views (line: median; open dots: rounded counts)")
-    axis.set(title=f"Views of {len(videos):,} collected videos by topic", ylim=(len(topics) - 0.5, -0.5))
-    axis.set_yticks(range(len(topics)), topics)
+    axis.set(title=f"Views by topic, {len(videos):,} collected", ylim=(len(topics) - 0.5, -0.5))
+    names = [fit_text(topic, 2.2, size=10, lines=2) for topic in topics]
+    axis.set_yticks(range(len(topics)), names, family=fonts_for(*topics))
     axis.grid(axis="x", alpha=0.3)
     return figure
 

@@ -12,7 +12,8 @@ from urllib.parse import urlparse
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, build_opener
 
 from ..lib.core import UserError
-from .pages import SITE, PageError, missing_extra
+from .notices import PageError, missing_extra
+from .pages import SITE
 
 # %% ../../nbs/scraping/site.ipynb #877cd6e0
 try:

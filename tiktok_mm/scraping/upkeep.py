@@ -25,7 +25,16 @@ from .browser import Browser, browser_for
 from .download import fetch_media, verify_media
 from .listings import listing_pages, read_tiles
 from .manifest import Manifest, hash_id, history, locked, open_manifest, read_raw, utc_now, write_raw
-from .pages import SCRIPTS, SITE, PageError, media_urls, read_video, read_video_page, video_url
+from .notices import PageError
+from tiktok_mm.scraping.pages import (
+    SCRIPTS,
+    SITE,
+    media_urls,
+    read_video,
+    read_video_page,
+    video_url,
+    view_count_fields,
+)
 from .sampling import read_csv_rows
 from .site import ScrapeConfig, checked_site
 from .visits import Progress, Scraper, ScrapeResult, Stopped
@@ -268,7 +277,8 @@ def _check_video(browser: Browser, id: str, rows: dict, config: ScrapeConfig) ->
     item, source, _ = read_video_page(html, browser.url(), id)
     rows["the video page carries its JSON"] = source == "page", f"read from {source}"
     rows["the JSON is of the current generation"] = SCRIPTS[0] in html, ""
-    rows["exact counts in statsV2"] = item.statsV2.playCount is not None, ""
+    views = view_count_fields(item.statsV2.playCount)
+    rows["the page carries statsV2"] = bool(views), "" if views.get("views_exact", True) else "its count is rounded"
     rows["playAddr is there"] = bool(item.video.playAddr), ""
     rows["the file can be downloaded and decoded"] = _check_media(browser, item, config)
 

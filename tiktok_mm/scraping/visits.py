@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from .browser import Browser
 from .manifest import Manifest
-from .pages import WALLS, PageError, missing_extra, page_notice, parse_html
+from .notices import WALLS, PageError, missing_extra, page_notice, parse_html
 from .site import Robots, ScrapeConfig, site_opener
 
 # %% ../../nbs/scraping/visits.ipynb #2d797c78
@@ -144,11 +144,24 @@ def _attempt(self: Scraper, url: str, read: Callable):
         time.sleep(max(self.robots.delay, self.config.delay * random.uniform(0.5, 1.5)))
         try:
             self.browser.open(url)
+            self.wait_for_check()
             return read()
         except PageError as error:
             if error.kind != "wall":
                 raise
             self.wall(error, url, walls)
+
+# %% ../../nbs/scraping/visits.ipynb #eeecfb36
+@patch
+def wait_for_check(self: Scraper) -> None:
+    "Wait, `scroll_wait` seconds at most, while the site checks the browser: its script then loads the page again."
+    until = time.monotonic() + self.config.scroll_wait
+    notice = "checking"
+    while notice == "checking" and time.monotonic() < until:
+        with suppress(PageError):  # the page may be loading
+            notice = page_notice(parse_html(self.browser.html()), self.browser.url())
+        if notice == "checking":
+            time.sleep(0.1)
 
 # %% ../../nbs/scraping/visits.ipynb #88bdf93c
 @patch
