@@ -37,10 +37,10 @@ def open_corpus(
     file = sources[0].file if len({source.file for source in sources}) == 1 else f"{len(sources)} files"
     if rejected:
         first = f"{rejected[0].where}: {rejected[0].reason}"
-        more = f" (and {len(rejected) - 1} more rows)" if len(rejected) > 1 else ""
+        more = f" (and {len(rejected) - 1} more)" if len(rejected) > 1 else ""
         if table.empty:
             raise UserError(f"{file}: no row can be used: {first}{more}")
-        _log.warning(f"{file}: {len(rejected)} rows are left out: {first}{more}")
+        _log.warning(f"{file}: left out {first}{more}")
     if table.empty:
         raise UserError(f"{file} holds no videos")
     return Corpus(folder, table, tuple(rejected), f"{_formats(sources)} ({file})")
@@ -189,7 +189,7 @@ def _refuse_unseen(corpus: Corpus, media: pd.DataFrame, files: VideoFiles) -> No
         names = ", ".join(path.name for path in files.paths[:3]) or "no video file"
         more = ", …" if len(files.paths) > 3 else ""
         raise UserError(
-            f"none of the {len(media)} videos is in {corpus.folder}: looked for files with the id in their name, such as "
+            f"none of the {len(media)} videos is in {corpus.folder}: looked for files with the id in their name, as "
             f"{first}.mp4 ({' '.join(VIDEO_SUFFIXES)}), and found {names}{more}"
         )
     if (media.error != "").all():

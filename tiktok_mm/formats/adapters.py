@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-import pandas as pd
-
 from .fields import FIELDS, find_names, plain_name
 from ..lib.core import UserError, parse_count
 
@@ -102,9 +100,9 @@ def zeeschuimer(shape: Shape) -> Names | None:
 @adapter("tiktok-scraper")
 def tiktok_scraper(shape: Shape) -> Names | None:
     "JSON or CSV of drawrowfly's tiktok-scraper, as in the trending list on Kaggle: posts under `collector`"
-    if shape.has_any("authorMeta.name authorMeta.id webVideoUrl") and not shape.has("createTimeISO"):
-        if shape.path.startswith("collector") or shape.has_any("secretID musicMeta.musicId createTime"):
-            return {"id": "id", "views": "playCount", "url": "webVideoUrl", "caption": "text"}
+    older = shape.path.startswith("collector") or shape.has_any("secretID musicMeta.musicId createTime")
+    if older and shape.has_any("authorMeta.name authorMeta.id webVideoUrl") and not shape.has("createTimeISO"):
+        return {"id": "id", "views": "playCount", "url": "webVideoUrl", "caption": "text"}
     return None
 
 
@@ -222,10 +220,14 @@ def web_items(shape: Shape) -> Names | None:
     return web_item() if shape.has_any("stats.playCount statsV2.playCount") else None
 
 
-@adapter("data export", refused="holds one's own data from TikTok, which has no view counts: collect them, such as with yt-dlp")
+@adapter(
+    "data export",
+    refused="holds one's own data from TikTok, which has no view counts: collect them, such as with yt-dlp",
+)
 def own_data(shape: Shape) -> Names | None:
     "JSON of one's own data from TikTok: refused, since it has no view counts"
-    return {} if shape.begins("Your_Activity Activity") and shape.begins("Profile App_Settings Video Post") else None
+    parts = "Your_Activity Activity Likes_And_Favorites Profile_And_Settings"
+    return {} if shape.begins(parts) and not shape.has_any("views view_count") else None
 
 
 @adapter("plain table")

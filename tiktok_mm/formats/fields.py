@@ -32,8 +32,8 @@ FIELDS = {
     "id": "id video_id item_id aweme_id post_id vid videoid_str tiktok_id display_id 作品ID 视频ID 動画ID",
     "views": "views_raw views view_count views_count plays play_count total_views video_view_count video_play_count "
     "video_views play_cnt view_cnt num_views total_plays statsV2.playCount stats.playCount stats.play_count "
-    "statistics.playCount public_metrics.view_count 播放数量 播放量 播放次数 播放数 観看数 再生数 再生回数 조회수 просмотры "
-    "aufrufe videoaufrufe vues visualizaciones reproducciones visualizações visualizzazioni",
+    "statistics.playCount public_metrics.view_count 播放数量 播放量 播放次数 播放数 再生数 再生回数 조회수 "
+    "просмотры aufrufe videoaufrufe vues visualizaciones reproducciones visualizações visualizzazioni",
     "views_k": "views_k views_thousands views_in_thousands play_count_k plays_k view_count_k",
     "views_m": "views_m views_millions views_in_millions play_count_m plays_m view_count_m",
     "path": "path file filename file_name video_path filepath file_path local_path video_file video_fn video_filename",
@@ -75,13 +75,17 @@ def find_names(
             found.append(name)
     return found
 
-# %% ../../nbs/formats/fields.ipynb #175e0539
-_EMPTY = {"", "-", "–", "—", "?", "n/a", "na", "#n/a", "nan", "nat", "none", "null", "nil", "undefined", "unknown", "\\n"}
+# %% ../../nbs/formats/fields.ipynb #6a1a92b3
+_EMPTY = {"", "-", "–", "—", "?", "\\n", "n/a", "na", "#n/a", "#value!", "#ref!", "nan", "nat", "none", "null", "nil"}
+_EMPTY |= {"undefined", "unknown", "unavailable", "missing", "error", "#name?", "#div/0!"}
+_LONGEST = 12  # characters
 
 
 def is_empty(value) -> bool:
     "Whether a cell holds nothing."
-    return value is None or (isinstance(value, str) and value.strip().lower() in _EMPTY) or value in ([], {})
+    if isinstance(value, str):
+        return (len(value) <= _LONGEST and value.strip().lower() in _EMPTY) or value.isspace()
+    return value is None or value in ([], {})
 
 # %% ../../nbs/formats/fields.ipynb #cf7d019e
 ROUNDED = "was rounded by a spreadsheet or by JavaScript, and its last digits are lost: export ids as text"
@@ -199,10 +203,10 @@ def _to_seconds(value) -> float:
 _TAG_NAMES = ("name", "hashtagName", "hashtag_name", "cha_name", "chaName", "title")
 
 
-def to_tags(value) -> list[str]:  # each once
+def to_tags(value) -> list[str]:  # each once, in lower case
     "Hashtags from a list, a list of records, or the text of either, without the `#`."
     parts = _parts(value, r"[\s,;|#]+")
-    return list({part.lower(): part for part in map(_clean_tag, reversed(parts)) if part}.values())[::-1]
+    return [tag for tag in dict.fromkeys(map(_clean_tag, parts)) if tag]
 
 
 def to_topics(value) -> list[str]:
@@ -239,4 +243,4 @@ def _tag_name(item) -> str:
 
 
 def _clean_tag(text: str) -> str:
-    return text.strip().lstrip("#＃").strip("\"' ")
+    return text.strip().lstrip("#\uff03").strip("\"' ").lower()

@@ -13,8 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-# %% ../../nbs/formats/files.ipynb #8e7022e5
-VIDEO_SUFFIXES = ".mp4 .mov .m4v .webm .mkv .avi .ts .flv .3gp .mpg .mpeg .mts .m2ts .wmv .ogv .3g2 .f4v".split()
+# %% ../../nbs/formats/files.ipynb #1185c541
+VIDEO_SUFFIXES = [".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".ts", ".flv", ".3gp", ".mpg", ".mpeg"]
+VIDEO_SUFFIXES += [".mts", ".m2ts", ".wmv", ".ogv", ".3g2", ".f4v"]
 
 
 def walk(

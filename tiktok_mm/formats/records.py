@@ -151,7 +151,9 @@ def _scaled(cell, factor: int) -> tuple[float, bool]:
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e13:
-        raise UserError(f"{str(cell)[:40]!r} is not a number of {'thousands' if factor == 1000 else 'millions'} of views")
+        raise UserError(
+            f"{str(cell)[:40]!r} is not a number of {'thousands' if factor == 1000 else 'millions'} of views"
+        )
     whole = abs(value - round(value)) < 1e-6
     return (float(round(value)) if whole else value), whole and parse_count(round(value))[1]
 
@@ -192,23 +194,29 @@ def _lists(source: Source, field: str) -> list:
     "A list a row, in one cell or spread over columns."
     names = [name for name in source.recognised.fields[field] if name in source.columns]
     spread = [name for name in names if re.search(r"\.\d+(\.|$)", name)]
-    cells: list[Any] = [None] * len(source.numbers)
+    convert = to_tags if field == "hashtags" else to_topics
+    lists: list[Any] = [None] * len(source.numbers)
     if spread:
         columns = [source.columns[name] for name in sorted(spread, key=len)]
-        cells = [[cell for cell in row if not is_empty(cell)] or None for row in zip(*columns)]
-    convert = to_tags if field == "hashtags" else to_topics
+        lists = [convert([cell for cell in row if not is_empty(cell)]) or None for row in zip(*columns)]
     for name in names:
         if name not in spread:
             column = source.columns[name]
-            cells = [cell if cell is not None or is_empty(other) else convert(other) or None for cell, other in zip(cells, column)]
-    return [None if cell is None else convert(cell) for cell in cells]
+            lists = [
+                cell if cell is not None or is_empty(other) else convert(other) for cell, other in zip(lists, column)
+            ]
+            lists = [tags or None for tags in lists]
+    return lists
 
 
 def _dates(source: Source, field: str) -> list:
     columns = [source.columns[name] for name in source.recognised.fields[field] if name in source.columns]
-    columns = [[None if str(cell).lower() in ("true", "false", "0") else cell for cell in column] for column in columns]
-    cells = [next((cell for cell in row if not is_empty(cell)), None) for row in zip(*columns)]
-    return cells
+    return [next((cell for cell in row if not (is_empty(cell) or _is_flag(cell))), None) for row in zip(*columns)]
+
+
+def _is_flag(cell) -> bool:
+    "Whether a cell in a column of dates says yes or no."
+    return isinstance(cell, bool) or str(cell).lower() in ("true", "false", "0")
 
 
 def _counts(source: Source, field: str) -> list[float]:
@@ -263,7 +271,7 @@ def build_table(
         wrong |= ids.wrong
         shown = {n: ids.values[n] or _as_written(source, n) for n in wrong}
         rejected += [Rejected(table["where"][n], shown[n], wrong[n]) for n in sorted(wrong)]
-        rejected += [Rejected(_where(source, n, several), "", why) for n, why in source.broken]
+        rejected += [Rejected(_where(source, n, several), id, why) for n, id, why in source.broken]
         parts.append(table.drop(index=list(wrong)))
     table, again = _merge(pd.concat(parts, ignore_index=True))
     return table, rejected + again
@@ -274,7 +282,7 @@ def _where(source: Source, number: int, several: bool) -> str:
     place = f"{source.unit} {number}"
     if not several:
         return place
-    return source.file if len(source.numbers) == 1 else f"{source.file}, {place}"
+    return source.file if len(source.numbers) == 1 and not source.broken else f"{source.file}, {place}"
 
 
 def _as_written(source: Source, n: int) -> str:

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['STAGE_FILES', 'Source', 'read_sources', 'find_sources']
 
-# %% ../../nbs/formats/sources.ipynb #bce1528d
+# %% ../../nbs/formats/sources.ipynb #ddc92511
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ class Source:
     columns: dict[str, list] = field(default_factory=dict)  # plain name → a cell a row
     numbers: list[int] = field(default_factory=list)  # of the rows
     unit: str = "row"  # what the numbers count: rows or lines
-    broken: list[tuple[int, str]] = field(default_factory=list)  # numbers that cannot be read, with the reason
+    broken: list[tuple[int, str, str]] = field(default_factory=list)  # (number, id, reason) of what cannot be read
 
     @property
     def format(self) -> str:
@@ -80,16 +81,21 @@ def _read_table(text: str, file: str) -> list[Source]:
 
 
 def _whole(
-    rows: Iterable[tuple[int, list[str]]], width: int, broken: list[tuple[int, str]]
+    rows: Iterable[tuple[int, list[str]]], width: int, broken: list[tuple[int, str, str]]
 ) -> Iterator[tuple[int, list[str]]]:
     "Rows as wide as the header; those with more cells go to `broken`."
     for number, row in rows:
         if len(row) == width:
             yield number, row
         elif any(cell.strip() for cell in row[width:]):
-            broken.append((number, f"has {len(row)} cells, and the header {width}"))
+            broken.append((number, _id_in(row), f"has {len(row)} cells, and the header {width}"))
         else:
             yield number, row[:width] + [""] * (width - len(row))
+
+
+def _id_in(row: list[str]) -> str:
+    "What looks like an id in a row that cannot be read."
+    return next(iter(re.findall(r"\d{15,20}", " ".join(row))), "")
 
 # %% ../../nbs/formats/sources.ipynb #9b5b60b7
 def _read_json(text: str, file: str) -> list[Source]:
@@ -101,7 +107,8 @@ def _read_json(text: str, file: str) -> list[Source]:
     for source in sources:
         source.unit = "line" if lines else "row"
     if sources:
-        sources[0].broken = broken
+        rows = text.split("\n")
+        sources[0].broken = [(number, _id_in([rows[number - 1]]), why) for number, why in broken]
     elif isinstance(values[0][1], dict) and (refused := recognise(flatten(values[0][1])).adapter.refused):
         raise UserError(f"{file} {refused}")
     return sources
@@ -191,7 +198,7 @@ def _complete(sources: list[Source], path: Path) -> list[Source]:
     fields = sources[0].recognised.fields if sources else {}
     missing = "view count" if fields.get("id") or fields.get("url") else "id"
     names = ["views", "views_k"] if missing == "view count" else ["id", "url"]
-    wanted = ", ".join([*FIELDS[names[0]].split()[:6], *FIELDS[names[1]].split()[:2]])
+    wanted = ", ".join([*FIELDS[names[0]].split()[:6], *FIELDS[names[1]].split()[:2]]).removeprefix("views_raw, ")
     raise UserError(f"{path.name}: no {missing}; looked for {wanted}, … and found {_start_of(path)}")
 
 

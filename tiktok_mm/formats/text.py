@@ -16,8 +16,9 @@ from pathlib import Path
 
 from ..lib.core import UserError, error_text
 
-# %% ../../nbs/formats/text.ipynb #c604532d
-ENCODINGS = "utf_16 utf_16_le cp1252 cp1251 gb18030 big5 cp932 cp949 euc_jp cp1253 cp1254 cp1255 cp1256 cp1250".split()
+# %% ../../nbs/formats/text.ipynb #d60b2666
+ENCODINGS = ["utf_16", "utf_16_le", "cp1252", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1250"]
+ENCODINGS += ["gb18030", "big5", "cp932", "cp949", "euc_jp"]
 _MARKS = {
     b"\xef\xbb\xbf": "utf-8",
     b"\xff\xfe\x00\x00": "utf-32",
@@ -44,7 +45,9 @@ def _encoding(data: bytes) -> str | None:
     from charset_normalizer import from_bytes
 
     matches = [match.encoding for match in from_bytes(start, cp_isolation=ENCODINGS)]
-    return min([*matches, "cp1252"], key=lambda name: (_mixed_words(start.decode(name, errors="replace")), name == "cp1250"))
+    mixed = {name: _mixed_words(start.decode(name, errors="replace")) for name in [*matches, "cp1252"]}
+    best = min(matches, key=lambda name: (mixed[name], name == "cp1250"), default="cp1252")
+    return best if mixed[best] <= mixed["cp1252"] else "cp1252"
 
 
 def _mixed_words(text: str) -> int:

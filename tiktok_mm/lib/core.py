@@ -84,7 +84,7 @@ def _plain(raw) -> str:
     return " ".join(text.replace("_", "'").lower().split())
 
 
-_MARKS = str.maketrans({"’": "'", "‘": "'", "´": "'", "٬": "'", "٫": ".", "،": ","})
+_MARKS = str.maketrans("’‘\u00b4\u066c\u066b\u060c", "''''.,")
 _FACTOR = {_plain(word): factor for factor, words in _FACTORS.items() for word in words.split()}
 _WORDS = {_plain(word) for word in _VIEW_WORDS.split()}
 
@@ -109,7 +109,7 @@ def parse_count(
 def _read_count(text: str) -> tuple[float, bool]:
     "The number that `_plain` text stands for, and whether all its digits are written; -1 if it is not a count."
     about = text[:1] in ("~", "≈", "<", ">", "≤", "≥")
-    text = text.lstrip("=~≈<>≤≥+' ").strip('"\' ')
+    text = text.lstrip("=~≈<>≤≥+' ").strip("\"' ")
     if first := re.match(r"([^\W\d]+)\s*:?\s*(?=\d)", text):
         text = text[first.end() :] if first[1] in _WORDS else ""
     match = _COUNT.fullmatch(text)
