@@ -132,3 +132,124 @@ DETAILS = {
     "b48_item_collected": no_date_of_collection,
     "b65_followers_na": followers_but_one,
 }
+
+
+FORMATS = {
+    "b01_tiktokapi_list": "TikTok-Api or itemList",
+    "b03_tiktokscraper_collector": "tiktok-scraper",
+    "b04_research_api": "Research API",
+    "b05_zeeschuimer_ndjson": "Zeeschuimer",
+    "b07_search_data_item": "TikTok search",
+    "b10_sigi_itemmodule": "SIGI_STATE",
+    "b11_aweme_list": "app API",
+    "b12_tikwm": "tikwm",
+    "b20_pyktok": "pyktok or traktok",
+    "b21_4cat": "4CAT",
+    "b25_apify_overview_csv": "Apify",
+    "b33_semicolon": "plain table",
+    "b47_ytdlp_lines": "yt-dlp",
+}
+WRITTEN = {  # what other collectors write, for one video
+    "Apify": "authorMeta/name,hashtags/0/name,hashtags/1/name,webVideoUrl,playCount,createTimeISO\n"
+    "user0,dance,fun,{url},42500,2023-11-14T22:13:20.000Z\n",
+    "TikTok Studio": "Video title,Video link,Post time,Total likes,Total views\na,{url},October 5,1,42500\n",
+    "Bright Data": 'post_id,url,play_count,hashtags,profile_username\n{id},{url},42500,"[""dance"",""fun""]",a\n',
+    "pyktok or traktok": "video_id,video_url,video_playcount,video_fn\n{id},{url},42500,./@user0_video_{id}.mp4\n",
+    "Research API": "id,video_description,view_count,hashtag_names\n{id},text,42500,\"['dance', 'fun']\"\n",
+    "app API": '{{"data": [{{"aweme_info": {{"aweme_id": "{id}", "statistics": {{"play_count": 42500}}}}}}]}}',
+    "yt-dlp": '{{"_type": "playlist", "id": "user0", "view_count": 9, '
+    '"entries": [{{"id": "{id}", "view_count": 42500, "upload_date": "20231114"}}]}}',
+    "TikTok-Api or itemList": '{{"__DEFAULT_SCOPE__": {{"video-detail": {{"itemInfo": {{"itemStruct": {{"id": "{id}", '
+    '"stats": {{"playCount": 42500}}, "challenges": [{{"title": "dance"}}, {{"title": "fun"}}]}}}}}}}}}}',
+}
+
+
+@pytest.mark.parametrize("case", FORMATS)
+def test_the_check_says_which_format_it_took_a_file_for(case, tmp_path, tiny_video):
+    corpus = open_corpus(lay_out(case, tmp_path, tiny_video))
+    assert corpus.format.startswith(f"{FORMATS[case]} (")
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_other_collectors(name, tmp_path):
+    url = f"https://www.tiktok.com/@user0/video/{IDS[0]}"
+    (tmp_path / "export.txt").write_text(WRITTEN[name].format(id=IDS[0], url=url))
+    (tmp_path / f"@user0_video_{IDS[0]}.mp4").touch()
+    corpus = open_corpus(tmp_path)
+    row = corpus.table.iloc[0]
+    assert (corpus.format, len(corpus.table)) == (f"{name} (export.txt)", 1)
+    assert (row.id, row.views_k, row.views_exact, row.path.stem) == (IDS[0], 42.5, False, f"@user0_video_{IDS[0]}")
+    assert row.get("hashtags", ["dance", "fun"]) == ["dance", "fun"]
+
+
+TABLE = "id,views\n" + "".join(f"{id},{views}\n" for id, views in zip(IDS, VIEWS))
+VARIANTS = {  # the same table as programs of other countries and habits save it
+    "dots for thousands": TABLE.replace(",", ";").replace("21100000", "21.100.000").replace("42500", "42.500").encode(),
+    "Excel's text guard": TABLE.replace("73", "'73").encode(),
+    "a floating-point column": TABLE.replace(",", ".0,").replace("id.0,", "id,").encode(),
+    "UTF-16 without a mark": TABLE.encode("utf-16-be"),
+    "a title above": b"Export of my clips; 12 videos\n\n" + TABLE.encode(),
+    "bars": TABLE.replace(",", "|").encode(),
+    "old Macintosh lines": TABLE.replace("\n", "\r").encode(),
+    "thousands": ("id,Views (K)\n" + "".join(f"{id},{v / 1000}\n" for id, v in zip(IDS, VIEWS))).encode(),
+    "a list of lines": (
+        "[\n" + ",\n".join(f'{{"id": {id}.0, "views": {v}}}' for id, v in zip(IDS, VIEWS)) + "\n"
+    ).encode(),
+    "counts by id": json.dumps(dict(zip(IDS, VIEWS))).encode(),
+    "records by id": json.dumps({id: {"views": f"{views:,}"} for id, views in zip(IDS, VIEWS)}).encode(),
+    "in an unknown wrapper": json.dumps(
+        {"data": {"edges": [{"node": {"video_id": id, "play_count": views}} for id, views in zip(IDS, VIEWS)]}}
+    ).encode(),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_same_table_written_differently(name, tmp_path):
+    (tmp_path / "videos.csv").write_bytes(VARIANTS[name])
+    table = open_corpus(tmp_path).table
+    assert (table.id.tolist(), (table.views_k * 1000).round(6).tolist()) == (IDS, VIEWS)
+
+
+ROUNDED = {
+    "floating point": [int(float(int(id) + 7 * 1024 * n)) for n, id in enumerate(IDS)],
+    "fifteen digits": [int(id) // 10**4 * 10**4 + n * 10**6 for n, id in enumerate(IDS)],
+}
+
+
+@pytest.mark.parametrize("how", ROUNDED)
+def test_rounded_ids_are_refused(how, tmp_path):
+    (tmp_path / "videos.csv").write_text("id,views\n" + "".join(f"{id},5\n" for id in ROUNDED[how]))
+    with pytest.raises(UserError, match="last digits are lost: export ids as text"):
+        open_corpus(tmp_path)
+
+
+def test_a_few_ids_that_look_rounded_are_ids(tmp_path):
+    (tmp_path / "videos.csv").write_text(TABLE + "7300000000000001000,5\n")
+    assert len(open_corpus(tmp_path).table) == 13
+
+
+def run(*arguments) -> tuple[int, str, str]:
+    "Exit code, output and errors of the command."
+    done = subprocess.run([sys.executable, "-m", "tiktok_mm", *map(str, arguments)], capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "files, said",
+    [
+        ({}, "found no file"),
+        ({"a.csv": TABLE, "intro.mp4": "x"}, "none of the 12 videos is in"),
+        ({"a.csv": TABLE, **{f"{id}.mp4": "<html>" for id in IDS}}, "can be read: 7300000000000000011: Invalid data"),
+        ({"a.csv": "id,views\n7.3E+18,5\n"}, "rounded by a spreadsheet"),
+    ],
+)
+def test_what_cannot_be_checked_is_said_in_one_line(files, said, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    code, output, error = run("check", tmp_path)
+    assert (code, output, error.count("\n")) == (2, "", 1) and said in error
+
+
+def test_formats_are_listed():
+    code, output, error = run("formats")
+    assert (code, error) == (0, "") and all(name in output for name in {*FORMATS.values(), *WRITTEN})

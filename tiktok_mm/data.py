@@ -40,7 +40,7 @@ def open_corpus(
         more = f" (and {len(rejected) - 1} more)" if len(rejected) > 1 else ""
         if table.empty:
             raise UserError(f"{file}: no row can be used: {first}{more}")
-        _log.warning(f"{file}: left out {first}{more}")
+        _log.info(f"{file}: left out {first}{more}")
     if table.empty:
         raise UserError(f"{file} holds no videos")
     return Corpus(folder, table, tuple(rejected), f"{_formats(sources)} ({file})")

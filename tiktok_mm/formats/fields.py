@@ -41,8 +41,9 @@ FIELDS = {
     "link permalink href submitted_video_url share_link 作品链接 视频链接",
     "author": "author.uniqueId author_unique_id authorMeta.name author author_username username author_name uploader "
     "profile_username creator user author.uid nickname 作者昵称",
-    "followers": "followers authorStatsV2.followerCount authorStats.followerCount authorMeta.fans author.follower_count "
-    "author_follower_count author_followers user_follower_count channel_follower_count profile_followers follower_count",
+    "followers": "followers authorStatsV2.followerCount authorStats.followerCount authorMeta.fans "
+    "author.follower_count author_follower_count author_followers user_follower_count channel_follower_count "
+    "profile_followers follower_count",
     "topics": "topics topic category categories",
     "caption": "caption desc video_description description text body title video_title 作品描述",
     "hashtags": "hashtags hashtag_names challenges textExtra text_extra cha_list tags hashtags.*.name hashtags.* "
@@ -141,7 +142,7 @@ def to_times(
     seconds = texts.where(texts.str.fullmatch(r"[1-9]\d{8,9}", na=False)).astype(float)
     times = times.fillna(_utc(seconds, unit="s"))
     rest = texts[times.isna()].dropna().unique()
-    days = [int(m[1]) for text in rest if (m := re.match(r"(\d{1,2})[./-](\d{1,2})[./-]\d{4}", text))]
+    days = [int(m[1]) for text in rest if (m := _DAY_MONTH.match(text)) and m[2] != "."]
     known = {text: _to_time(text, day_first=max(days, default=0) > 12) for text in rest}
     return times.fillna(_utc(texts.map(known))) if known else times
 
@@ -158,12 +159,20 @@ def _to_time(text: str, day_first: bool) -> pd.Timestamp:
     if not re.search(r"(?<!\d)\d{4}(?!\d)|\d{8}", text):
         return pd.NaT
     text = re.sub(r"\s*[年月]\s*", "-", text).replace("日", " ").removesuffix("UTC")
-    dotted = re.match(r"\d{1,2}\.\d{1,2}\.\d{4}", text)
+    if numbers := _DAY_MONTH.match(text):
+        day_first = day_first or numbers[2] == "." or int(numbers[1]) > 12
+        day_first = day_first and int(numbers[3]) <= 12
+        day, month = (numbers[1], numbers[3]) if day_first else (numbers[3], numbers[1])
+        text = f"{numbers[4]}-{month:0>2}-{day:0>2}{text[numbers.end() :]}"
     try:
-        time = pd.to_datetime(text.strip(), utc=True, errors="coerce", dayfirst=bool(dotted) or day_first)
+        time = pd.to_datetime(_ZONES.sub("", text).strip(" ,"), utc=True, errors="coerce")
     except (ValueError, OverflowError):
         return pd.NaT
     return time if time is not pd.NaT and 1990 < time.year < 2200 else pd.NaT
+
+
+_DAY_MONTH = re.compile(r"(\d{1,2})([./-])(\d{1,2})[./-](\d{4})")
+_ZONES = re.compile(r"\s(?:[ECMP][SD]T|[CE]ES?T|BST|JST|IST)\b")  # a few hours do not matter, and `IST` is three zones
 
 
 def _from_number(text: str) -> pd.Timestamp:

@@ -76,6 +76,6 @@ class VideoFiles:
 
 
 def _rank(path: Path, name: str) -> tuple:
-    "Sorts files with the same id: exact names and files that hold something first, then by suffix and path."
+    "Sorts files with the same id: those that hold something first, then exact names, then by suffix and path."
     empty = not path.exists() or path.stat().st_size == 0
-    return path.stem != name, empty, VIDEO_SUFFIXES.index(path.suffix.lower()), str(path)
+    return empty, path.stem != name, VIDEO_SUFFIXES.index(path.suffix.lower()), str(path)
