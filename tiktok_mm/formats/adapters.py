@@ -313,8 +313,8 @@ _MANY = 2000  # keys; more have no record, but only a dictionary of records
 
 
 def _is_wrapper(value: dict) -> bool:
-    "Whether this is a playlist, which has an id and a count of its own."
-    return isinstance(value.get("entries"), list)
+    "Whether this is a playlist of yt-dlp, which has an id and a count of its own."
+    return isinstance(value.get("entries"), list) or value.get("_type") == "playlist"
 
 
 def _is_record(flat: dict, path: str) -> bool:

@@ -105,8 +105,8 @@ def clean_id(
         if len(number[2]) != int(number[3]) or int(number[3]) > 25:
             raise UserError(f"id {text[:40]!r} {ROUNDED}")
         return number[1] + number[2]
-    if whole := re.fullmatch(r"(\d+)[.,]0+", text):
-        return whole[1]
+    if whole := re.fullmatch(r"(\d+)[.,]0+|(\d{5,})\.(?:mp4|webm|mov|mkv)", text, re.IGNORECASE):
+        return whole[1] or whole[2]
     if re.fullmatch(r"\d{1,3}([.,' ]\d{3}){4,}", text):
         return re.sub(r"\D", "", text)
     return id_in_url(text) or safe_id(text)

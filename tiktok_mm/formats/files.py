@@ -62,6 +62,8 @@ class VideoFiles:
     def of_id(self, id: str) -> list[Path]:
         "The files of an id, the one to use first; the others are its twins."
         found = self._names.get(_key(id), [])
+        if not found and len(runs := re.findall(r"\d{15,}", id)) == 1:
+            found = self._names.get(runs[0], [])
         return found if len(found) < 2 else sorted(found, key=lambda path: _rank(path, id))
 
     def at(self, stated: str) -> Path | None:

@@ -72,8 +72,8 @@ def _id_in_path(path) -> str:
 
 
 def _likely(id: str) -> bool:
-    "Whether this is an id of TikTok's length with all its digits."
-    return id.isdigit() and 15 <= len(id) <= 20 and not is_rounded(id)
+    "Whether this is an id of TikTok's length."
+    return id.isdigit() and 15 <= len(id) <= 20
 
 # %% ../../nbs/formats/records.ipynb #09f3af4f
 def choose_ids(
@@ -83,22 +83,23 @@ def choose_ids(
     "The id of each row."
     candidates = _candidates(source)
     step = max(1, len(source.numbers) // _SAMPLE)
+    for cells in candidates:
+        for n in _rounded(cells.values, files):
+            cells.wrong[n] = f"id {cells.values[n]!r} {ROUNDED}"
+            cells.values[n] = ""
 
     def score(cells: Cells) -> tuple[int, int, int]:
         sample = [id for id in cells.values[::step] if id]
-        return sum(bool(files.of_id(id)) for id in sample), sum(map(_likely, sample)), bool(sample)
+        return sum(bool(files.of_id(id)) for id in sample), sum(map(_likely, sample)), len(sample)
 
-    order = sorted(range(len(candidates)), key=lambda n: score(candidates[n]), reverse=True)
-    best, others = candidates[order[0]], [candidates[n] for n in order[1:]]
-    best.wrong |= {n: f"id {best.values[n]!r} {ROUNDED}" for n in _rounded(best.values, files)}
+    best, *others = sorted(candidates, key=score, reverse=True)
     for n, id in enumerate(best.values):
-        if id and n not in best.wrong:
-            continue
-        best.values[n] = next((cells.values[n] for cells in others if _likely(cells.values[n])), id)
-        if best.values[n] != id:
-            best.wrong.pop(n, None)
-        elif n not in best.wrong:
-            best.wrong[n] = next((cells.wrong[n] for cells in others if n in cells.wrong), "no id")
+        if not id:
+            best.values[n] = next((cells.values[n] for cells in others if _likely(cells.values[n])), "")
+            if best.values[n]:
+                best.wrong.pop(n, None)
+            else:
+                best.wrong[n] = next((cells.wrong[n] for cells in (best, *others) if n in cells.wrong), "no id")
     return best
 
 
@@ -106,7 +107,8 @@ def _rounded(ids: list[str], files: VideoFiles) -> list[int]:
     "The positions of rounded ids. One in 500 looks rounded by chance, so a few in many are taken for whole ones."
     suspects = [n for n, id in enumerate(ids) if is_rounded(id) and not files.of_id(id)]
     known = sum(map(bool, ids))
-    return suspects if len(suspects) == known or (len(suspects) >= 3 and len(suspects) > 0.05 * known) else []
+    few = len(suspects) < known and (len(suspects) < 3 or len(suspects) <= 0.05 * known)
+    return [] if few else suspects
 
 # %% ../../nbs/formats/records.ipynb #0e7d8140
 _FACTORS = {"views": 1, "views_k": 1000, "views_m": 1_000_000}

@@ -137,9 +137,10 @@ def read_sources(
     "The records of a file, whatever it is called."
     path = Path(path)
     if path.name == "manifest.jsonl":
-        events = fold_events(read_jsonl(path))
-        verified = [Found("", n, one) for n, one in enumerate(events, 1) if one.get("state") == "verified"]
-        return _by_place([Found("", one.number, flatten(one.values)) for one in verified], path.name)
+        events = read_jsonl(path)
+        if any("state" in event for event in events):
+            verified = [flatten(one) for one in fold_events(events) if one.get("state") == "verified"]
+            return _by_place([Found("", n, one) for n, one in enumerate(verified, 1)], path.name)
     text = read_text(path)
     if not text.strip():
         raise UserError(f"{path.name} is empty")

@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['ENCODINGS', 'Numbered', 'read_text', 'read_json', 'read_cells']
 
-# %% ../../nbs/formats/text.ipynb #ca519176
+# %% ../../nbs/formats/text.ipynb #b1c2510f
 import csv
-import io
 import json
 import re
 import sys
@@ -86,6 +85,11 @@ def read_text(path: str | Path) -> str:
     advice = next((advice for start, advice in _NOT_TEXT.items() if data.lstrip()[:20].startswith(start)), "")
     if advice:
         raise UserError(f"{path.name} {advice}")
+    if b"\x00" not in data[:_SAMPLE]:
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            pass
     if (encoding := _encoding(data)) is None:
         raise UserError(f"{path.name} cannot be read as text: save it as UTF-8")
     return data.decode(encoding, errors="replace").removeprefix("\ufeff").replace("\x00", "")
@@ -129,7 +133,7 @@ def _read_lines(text: str) -> tuple[Numbered, list[tuple[int, str]]]:
     values: Numbered = []
     broken = []
     for number, line in enumerate(text.split("\n"), 1):
-        line = line.strip().rstrip(",")
+        line = line.strip("\ufeff \t\r").rstrip(",")
         if line in ("", "[", "]"):
             continue
         try:
@@ -176,4 +180,14 @@ def read_cells(
     header = re.sub(r'"[^"]*"', "", text.lstrip().partition("\n")[0])
     delimiter = delimiter or max(",;\t|", key=header.count)
     escape = "\\" if '\\"' in text and '""' not in text else None
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, escapechar=escape)
+    text = text if "\n" in text else text.replace("\r", "\n")
+    lines = (line[0] for line in re.finditer(r"[^\n]*\n|[^\n]+", text.replace("\r\n", "\n")))
+    return _rows(csv.reader(lines, delimiter=delimiter, escapechar=escape))
+
+
+def _rows(cells) -> Iterator[list[str]]:
+    "The rows of a CSV reader; `UserError` where it gives up."
+    try:
+        yield from cells
+    except csv.Error as error:
+        raise UserError(f"line {cells.line_num} is not CSV ({error})") from None
