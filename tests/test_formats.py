@@ -197,6 +197,14 @@ VARIANTS = {  # the same table as programs of other countries and habits save it
     ).encode(),
     "counts by id": json.dumps(dict(zip(IDS, VIEWS))).encode(),
     "records by id": json.dumps({id: {"views": f"{views:,}"} for id, views in zip(IDS, VIEWS)}).encode(),
+    "from a database": json.dumps(
+        [{"_id": {"$oid": "64f"}, "id": {"$numberLong": id}, "views": views} for id, views in zip(IDS, VIEWS)]
+    ).encode(),
+    "items as pandas writes them": b"id,stats\n"
+    + "".join(f"{id},\"{{'playCount': {views}, 'diggCount': 1}}\"\n" for id, views in zip(IDS, VIEWS)).encode(),
+    "with messages": "\n".join(
+        f'[TikTok] {id}: done\n{{"id": "{id}", "view_count": {views}}}' for id, views in zip(IDS, VIEWS)
+    ).encode(),
     "in an unknown wrapper": json.dumps(
         {"data": {"edges": [{"node": {"video_id": id, "play_count": views}} for id, views in zip(IDS, VIEWS)]}}
     ).encode(),

@@ -282,6 +282,8 @@ def flatten(
     "Nested dictionaries as dotted keys; lists stay as they are."
     flat = {}
     for key, value in record.items():
+        if isinstance(value, dict) and len(value) == 1 and next(iter(value)).startswith("$"):
+            value = next(iter(value.values()))  # MongoDB's {"$numberLong": "7300000000000000011"}
         if isinstance(value, dict):
             flat |= flatten(value, f"{before}{key}.")
         else:

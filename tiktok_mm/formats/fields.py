@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FIELDS', 'OPTIONAL_FIELDS', 'ROUNDED', 'plain_name', 'find_names', 'is_empty', 'clean_id', 'is_rounded', 'id_in_url',
-           'to_times', 'to_seconds', 'to_tags', 'to_topics']
+           'to_times', 'to_seconds', 'to_tags', 'to_topics', 'read_literal']
 
 # %% ../../nbs/formats/fields.ipynb #197adf49
 import ast
@@ -25,7 +25,7 @@ def plain_name(
 ) -> str:  # lower case, without spaces and underscores; a dot before each nested name
     "One spelling for all spellings of a name."
     name = unicodedata.normalize("NFKC", str(name)).strip("\ufeff \t\"'").casefold().replace("/", ".")
-    return re.sub(r"[^\w.%#]|_", "", name)
+    return re.sub(r"[^\w.%#]|(?<!^)(?<!\.)_", "", name)
 
 # %% ../../nbs/formats/fields.ipynb #8e242d1e
 FIELDS = {
@@ -226,15 +226,15 @@ def to_topics(value) -> list[str]:
 def _parts(value, separators: str) -> list[str]:
     "The names in a cell that holds several."
     if isinstance(value, str):
-        value = _literal(value) if value[:1] in "[{(c" else value
+        value = read_literal(value) if value[:1] in "[{(c" else value
     if isinstance(value, str):
         return re.split(separators, value)
     items = value if isinstance(value, list | tuple | set) else [value]
     return [_tag_name(item) for item in items if not is_empty(item)]
 
 
-def _literal(text: str):
-    "What a cell with the text of a list holds, as JSON, Python, R or PostgreSQL write it; else the text."
+def read_literal(text: str):
+    "What the text of a list or a dictionary holds, as JSON, Python, R or PostgreSQL write it; else the text."
     for read in (json.loads, ast.literal_eval):
         try:
             return read(text)

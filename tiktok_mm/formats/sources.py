@@ -14,7 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from .adapters import Found, Recognised, find_in_list, find_records, flatten, recognise
-from .fields import FIELDS, is_empty, plain_name
+from .fields import FIELDS, is_empty, plain_name, read_literal
 from .files import walk
 from .text import read_cells, read_json, read_text
 from ..lib.core import UserError
@@ -66,7 +66,7 @@ def _read_table(text: str, file: str) -> list[Source]:
         if at is not None:
             break
     else:
-        return [Source(file, recognise(next(read_cells(text), [])))]
+        return _read_nested(text, file)
     names = [plain_name(name) for name in start[at]]
     source = Source(file, known[at])
     places = {name: names.index(name) for name in _needed(known[at]) if name in names}
@@ -78,6 +78,14 @@ def _read_table(text: str, file: str) -> list[Source]:
             column.append(row[place])
     source.columns = dict(zip(places, columns))
     return [source]
+
+
+def _read_nested(text: str, file: str) -> list[Source]:
+    "The rows of a table whose cells are nested records, as pandas writes a list of items."
+    cells = read_cells(text)
+    names = next(cells, [])
+    rows = [{name: read_literal(cell) if cell[:1] == "{" else cell for name, cell in zip(names, row)} for row in cells]
+    return _by_place([Found("", n, flatten(row)) for n, row in enumerate(rows, 1)], file)
 
 
 def _whole(
@@ -144,7 +152,12 @@ def read_sources(
     text = read_text(path)
     if not text.strip():
         raise UserError(f"{path.name} is empty")
-    return (_read_json if text.lstrip()[0] in "[{" else _read_table)(text, path.name)
+    return (_read_json if _is_json(text) else _read_table)(text, path.name)
+
+
+def _is_json(text: str) -> bool:
+    "Whether one of the first lines begins as JSON does; programs may write messages before it."
+    return any(line.lstrip()[:1] in ("{", "[") for line in text.lstrip()[:10_000].split("\n")[:5])
 
 # %% ../../nbs/formats/sources.ipynb #f5965428
 STAGE_FILES = {"transcripts.jsonl", "failures.jsonl", "frame.jsonl", "run.json", "oracle.json", "split.json"}
@@ -206,7 +219,7 @@ def _complete(sources: list[Source], path: Path) -> list[Source]:
 def _start_of(path: Path) -> str:
     "The first names in a file, for a message."
     text = read_text(path).lstrip()
-    if text[0] in "[{":
+    if _is_json(text):
         value = read_json(text, path.name)[0][0][1]
         value = value[0] if isinstance(value, list) and value else value
         names = list(flatten(value)) if isinstance(value, dict) else []

@@ -119,9 +119,10 @@ def read_json(
         return [(1, _loads(text))], []
     except ValueError as error:
         whole = error
-    values, broken = _read_lines(text)
-    if not values or len(broken) > len(values):
-        values, broken = _read_sequence(text)
+    values, broken = _read_sequence(text)
+    if broken:
+        lines = _read_lines(text)
+        values, broken = lines if len(lines[0]) >= len(values) else (values, broken)
     if not values:
         line, why = broken[0] if broken else (getattr(whole, "lineno", 1), error_text(whole))
         raise UserError(f"{name} is not JSON: line {line}: {why}")
@@ -151,16 +152,17 @@ def _read_sequence(text: str) -> tuple[Numbered, list[tuple[int, str]]]:
     decoder = json.JSONDecoder(parse_float=str, parse_constant=_nothing)
     values: Numbered = []
     position = re.compile(r"[\s,]*")
-    at = position.match(text).end()
-    while at < len(text):
+    at, line, end = 0, 1, 0
+    while (at := position.match(text, end).end()) < len(text):
+        line += text.count("\n", end, at)
         try:
-            value, end = decoder.raw_decode(text, at)
+            value, after = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
-            at = getattr(error, "pos", at)
-            return values, [(text.count("\n", 0, at) + 1, _why(error, text))]
-        values.append((text.count("\n", 0, at) + 1, value))
-        at = position.match(text, end).end()
-    return values, []
+            place = getattr(error, "pos", at)
+            return values, [(line + text.count("\n", at, place), _why(error, text))]
+        values.append((line, value))
+        line, end = line + text.count("\n", at, after), after
+    return [(number, value) for number, value in values if isinstance(value, dict | list)], []
 
 
 def _why(error: Exception, text: str) -> str:

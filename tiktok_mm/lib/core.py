@@ -55,8 +55,8 @@ def safe_id(
 
 # %% ../../nbs/lib/core.ipynb #bfb6ab58
 _FACTORS = {  # of the words and letters after a number
-    1e3: "k mil miles thousand thousands tsd tausend tys tis tusen tusind tuhat bin rb ribu nghìn ngàn n тыс тис тысяч "
-    "тысяча тысячи тисяч хил хиљ χιλ ألف آلاف هزار ہزار אלף हज़ार হাজার พัน 千 천",
+    1e3: "k mil miles mille mila thousand thousands tsd tausend tys tis tusen tusind tuhat bin rb ribu nghìn "
+    "ngàn n тыс тис тысяч тысяча тысячи тисяч хил хиљ χιλ ألف آلاف هزار ہزار אלף हज़ार হাজার พัน 千 천",
     1e4: "w หมื่น 万 萬 만",
     1e5: "l lakh lac लाख লাখ لاکھ แสน",
     1e6: "m mn mi mio mill mln milj million millions millionen millón millones milhão milhões milioni juta jt triệu "
@@ -67,7 +67,7 @@ _FACTORS = {  # of the words and letters after a number
     "میلیارد מיליארד",
 }
 _VIEW_WORDS = (
-    "view views play plays watch watches aufrufe aufruf wiedergaben vues vue lectures visualizaciones reproducciones "
+    "view views play plays watch watches watched visto mal angesehen aufrufe aufruf wiedergaben vues vue lectures visualizaciones reproducciones "
     "vistas visualizações visualizzazioni weergaven wyświetleń wyświetlenia просмотров просмотра просмотр переглядів "
     "görüntülenme izlenme tayangan ditonton مشاهدة مشاهدات צפיות วิว ครั้ง lượt xem de 次 回 회 조회수 播放 次播放 "
     "播放量 次观看 次觀看 回視聴 回再生 再生"
