@@ -67,7 +67,8 @@ _FACTORS = {  # of the words and letters after a number
     "میلیارد מיליארד",
 }
 _VIEW_WORDS = (
-    "view views play plays watch watches watched visto mal angesehen aufrufe aufruf wiedergaben vues vue lectures visualizaciones reproducciones "
+    "view views play plays watch watches watched visto mal angesehen "
+    "aufrufe aufruf wiedergaben vues vue lectures visualizaciones reproducciones "
     "vistas visualizações visualizzazioni weergaven wyświetleń wyświetlenia просмотров просмотра просмотр переглядів "
     "görüntülenme izlenme tayangan ditonton مشاهدة مشاهدات צפיות วิว ครั้ง lượt xem de 次 回 회 조회수 播放 次播放 "
     "播放量 次观看 次觀看 回視聴 回再生 再生"
