@@ -74,7 +74,14 @@ def test_a_delimiter_within_a_header_name(tmp_path, header):
 def test_a_check_as_json(fixture_corpus):
     checked = check_corpus(open_corpus(fixture_corpus), progress=False)
     silent = {"check": "no sound", "level": "warning", "id": "7100205716037144820", "detail": ""}
-    expected = {"videos": 12, "usable": 12, "groups": 12, "ok": True, "findings": [silent]}
+    expected = {
+        "format": "plain table (videos.jsonl)",
+        "videos": 12,
+        "usable": 12,
+        "groups": 12,
+        "ok": True,
+        "findings": [silent],
+    }
     assert json.loads(json.dumps(checked.to_dict())) == expected
 
 

@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "tiktok_mm"
-MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in ("__init__.py", "_modidx.py"))
+BY_HAND = ("__init__.py", "__main__.py", "_modidx.py")
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in BY_HAND)
 NAMES = [".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in MODULES]
 NOTEBOOKS = sorted(path for path in ROOT.glob("nbs/**/*.ipynb") if ".ipynb_checkpoints" not in path.parts)
 STORY = [path.stem.partition("_")[2] for path in sorted((ROOT / "nbs").glob("0[0-8]_*.ipynb"))]

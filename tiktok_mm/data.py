@@ -6,49 +6,60 @@
 __all__ = ['CHECKS', 'open_corpus', 'CorpusCheck', 'check_corpus']
 
 # %% ../nbs/01_data.ipynb #7793aa97
+import logging
+from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 
-from .formats.records import OPTIONAL_FIELDS, find_metadata, list_videos, read_records, to_row
+from .formats.files import VIDEO_SUFFIXES, VideoFiles
+from .formats.records import build_table
+from .formats.sources import Source, find_sources
 from .lib.core import UserError
 from .lib.media import probe_all
 from .lib.splits import group_videos, make_split, near_duplicate_pairs
 from .lib.store import Corpus
 
+_log = logging.getLogger(__name__)
+
 # %% ../nbs/01_data.ipynb #38051748
 def open_corpus(
-    path: str | Path,  # a folder with videos and a metadata file, or that file
+    path: str | Path,  # a folder with videos and their metadata, or a metadata file
 ) -> Corpus:
-    """The corpus in a folder; `UserError` names the rows that cannot be read.
+    """The corpus in a folder; `UserError` if it has no metadata or no row of it can be used.
 
     Its table has one row a video: id, path, views_k (thousands), views_raw, views_exact, and url, author, followers,
     topics, caption, hashtags, posted_at, collected_at, duration and music where they are known."""
-    folder, path = find_metadata(path)
-    videos, rows, wrong = list_videos(folder), [], []
-    for number, record in enumerate(read_records(path), 1):
-        try:
-            rows.append(to_row(record, folder, videos))
-        except UserError as error:
-            wrong.append(f"row {number}: {error}")
-    if wrong:
-        raise UserError(f"{path.name}, {wrong[0]}" + (f" (and {len(wrong) - 1} more rows)" if wrong[1:] else ""))
-    if not rows:
-        raise UserError(f"{path.name} holds no videos")
-    table = pd.DataFrame(rows)
-    columns = [c for c in ("id", "path", "views_k", "views_raw", "views_exact", *OPTIONAL_FIELDS) if c in table]
-    return Corpus(folder, table[columns])
+    folder, sources = find_sources(path)
+    table, rejected = build_table(sources, VideoFiles(folder))
+    file = sources[0].file if len({source.file for source in sources}) == 1 else f"{len(sources)} files"
+    if rejected:
+        first = f"{rejected[0].where}: {rejected[0].reason}"
+        more = f" (and {len(rejected) - 1} more)" if len(rejected) > 1 else ""
+        if table.empty:
+            raise UserError(f"{file}: no row can be used: {first}{more}")
+        _log.info(f"{file}: left out {first}{more}")
+    if table.empty:
+        raise UserError(f"{file} holds no videos")
+    return Corpus(folder, table, tuple(rejected), f"{_formats(sources)} ({file})")
+
+
+def _formats(sources: list[Source]) -> str:
+    "The names of the collectors, the most frequent first."
+    return ", ".join(name for name, _ in Counter(source.format for source in sources).most_common())
 
 # %% ../nbs/01_data.ipynb #9066fc56
 CHECKS = {  # name: (level, what it means)
-    "duplicate id": ("error", "two records share an id: keep one of them"),
     "no split": ("error", "the videos that can be read do not give three useful parts"),
     "equal counts": ("error", "all view counts to train on are the same: there is nothing to learn"),
+    "unusable row": ("warning", "a row of the metadata without a usable id or view count; left out"),
+    "duplicate id": ("warning", "several records share an id: the last one is used"),
     "missing file": ("warning", "no video file has this id; left out"),
     "unreadable": ("warning", "the video cannot be decoded; left out"),
     "notice": ("warning", "the video is used, but something was noticed while it was read"),
+    "several files": ("warning", "more than one video file has this id: the first one is used"),
     "orphan": ("warning", "a video file without a record; not used"),
     "near-duplicate": ("warning", "the same video again; kept in one part of a split"),
     "no sound": ("warning", "no sound track; the models treat it as missing"),
@@ -65,6 +76,7 @@ class CorpusCheck:
     usable: int  # videos that can be read
     groups: int  # of these that are independent of each other: near-duplicates count once
     findings: pd.DataFrame  # one row a finding: check, level, id, detail
+    format: str = ""  # the collector of the metadata, and its file
 
     @property
     def ok(self) -> bool:
@@ -74,11 +86,12 @@ class CorpusCheck:
     def to_dict(self) -> dict:  # videos, usable, groups, ok, findings (a list of records)
         "The result as JSON can hold it."
         findings = self.findings.astype(str).to_dict("records")
-        counts = {"videos": self.videos, "usable": self.usable, "groups": self.groups}
+        counts = {"format": self.format, "videos": self.videos, "usable": self.usable, "groups": self.groups}
         return {**counts, "ok": bool(self.ok), "findings": findings}
 
     def __str__(self):
-        lines = [f"{self.videos} videos, {self.usable} can be read, {self.groups} of them independent of each other"]
+        lines = [f"metadata: {self.format}"] * bool(self.format)
+        lines += [f"{self.videos} videos, {self.usable} can be read, {self.groups} of them independent of each other"]
         for name, found in self.findings.groupby("check", sort=False):
             lines += _describe(name, found)
         end = "training may start" if self.ok else "training may not start before the errors are fixed"
@@ -97,18 +110,20 @@ def _describe(name: str, found: pd.DataFrame) -> list[str]:
     ]
 
 # %% ../nbs/01_data.ipynb #3e16aaea
-def _bad_date(row: pd.Series, now: pd.Timestamp) -> str:
-    "What is wrong with the dates of a video; empty if nothing is."
-    posted, collected = row.get("posted_at"), row.get("collected_at")
-    if posted is pd.NaT:
-        return "not a date"
-    if pd.isna(posted):
-        return ""
-    if posted > now:
-        return f"posted {posted:%Y-%m-%d}, in the future"
-    if posted < pd.Timestamp("2016-09-01", tz="UTC"):
-        return f"posted {posted:%Y-%m-%d}, before TikTok"
-    return f"posted {posted:%Y-%m-%d}, after it was collected" if not pd.isna(collected) and posted > collected else ""
+def _bad_dates(table: pd.DataFrame) -> list[tuple[str, str]]:  # (id, what is wrong with its dates)
+    "The videos that were not posted when the table says."
+    if "posted_at" not in table:
+        return []
+    posted, now = table.posted_at, pd.Timestamp.now(tz="UTC")
+    collected = table.get("collected_at", pd.Series(pd.NaT, table.index, dtype=posted.dtype))
+    when = posted.dt.strftime("%Y-%m-%d")
+    wrong = pd.Series(index=table.index, dtype=object)
+    wrong[posted > collected] = "posted " + when + ", after it was collected"
+    wrong[posted < pd.Timestamp("2016-09-01", tz="UTC")] = "posted " + when + ", before TikTok"
+    wrong[posted > now] = "posted " + when + ", in the future"
+    wrong[posted.isna()] = "not a date"
+    wrong = wrong.dropna()
+    return list(zip(table.id[wrong.index], wrong))
 
 
 def _split_problems(table: pd.DataFrame, groups: pd.Series) -> tuple[list[str], list[str]]:
@@ -122,48 +137,85 @@ def _split_problems(table: pd.DataFrame, groups: pd.Series) -> tuple[list[str], 
 
 
 def _findings(
-    table: pd.DataFrame,  # of the corpus
+    corpus: Corpus,
     media: pd.DataFrame,  # from `probe_all`, a row a video
     pairs: list[tuple[str, str]],  # of near-duplicates
     groups: pd.Series,  # id → group, of the videos that can be read
-    orphans: list[str],
+    files: VideoFiles,  # of the corpus folder
 ) -> dict[str, list[tuple[str, str]]]:
     "For every check the (id, detail) pairs that it finds."
-    now, good = pd.Timestamp.now(tz="UTC"), media[media.error == ""]
+    table, good = corpus.table, media[media.error == ""]
     missing = media.error == "file is missing"
-    refused, equal = _split_problems(table[table.id.isin(groups.index)].drop_duplicates("id"), groups)
-    dates = [(row.id, _bad_date(row, now)) for _, row in table.iterrows()] if "posted_at" in table else []
+    refused, equal = _split_problems(table[table.id.isin(groups.index)], groups)
+    again = [row.reason.startswith("the same video") for row in corpus.rejected]
+    rows = [(row.id, f"{row.where}: {row.reason}") for row in corpus.rejected]
     return {
-        "duplicate id": [(id, f"{n} records") for id, n in table.id.value_counts().items() if n > 1],
         "no split": [("", why) for why in refused],
         "equal counts": [("", count) for count in equal],
+        "unusable row": [row for row, twice in zip(rows, again) if not twice],
+        "duplicate id": [row for row, twice in zip(rows, again) if twice],
         "missing file": [(id, "") for id in media.index[missing]],
         "unreadable": list(media.error[~missing & (media.error != "")].items()),
         "notice": [(id, "; ".join(notices)) for id, notices in good.notices.items() if notices],
-        "orphan": [(name, "") for name in orphans],
+        "several files": _twins(table, files),
+        "orphan": _orphans(corpus, files),
         "near-duplicate": [(a, f"of {b}") for a, b in pairs],
         "no sound": [(id, "") for id in good.index[~good.sound]],
         "zero views": [(id, "") for id in table.id[table.views_k == 0]],
-        "impossible date": [(id, why) for id, why in dates if why],
+        "impossible date": _bad_dates(table),
     }
+
+# %% ../nbs/01_data.ipynb #3e16aaeb
+def _twins(table: pd.DataFrame, files: VideoFiles) -> list[tuple[str, str]]:  # (id, names)
+    "The ids that several files have."
+    found = [(id, path, files.of_id(id)) for id, path in zip(table.id, table.path)]
+    return [
+        (id, ", ".join(one.name for one in sorted(several, key=lambda one: one != path)))
+        for id, path, several in found
+        if len(several) > 1 and path in several
+    ]
+
+
+def _orphans(corpus: Corpus, files: VideoFiles) -> list[tuple[str, str]]:  # (name, "")
+    "The files that belong to no row of the metadata."
+    used = {path for path in corpus.table.path if isinstance(path, Path)}
+    ids = [*corpus.table.id, *(row.id for row in corpus.rejected)]
+    used.update(path for id in ids for path in files.of_id(id))
+    return [(path.name, "") for path in files.paths if path not in used]
+
+
+def _refuse_unseen(corpus: Corpus, media: pd.DataFrame, files: VideoFiles) -> None:
+    "`UserError` if there is no video file for any row, or none that can be read."
+    first = media.index[0]
+    if (media.error == "file is missing").all():
+        names = ", ".join(path.name for path in files.paths[:3]) or "no video file"
+        more = ", …" if len(files.paths) > 3 else ""
+        raise UserError(
+            f"none of the {len(media)} videos is in {corpus.folder}: looked for files with the id in their name, as "
+            f"{first}.mp4 ({' '.join(VIDEO_SUFFIXES)}), and found {names}{more}"
+        )
+    if (media.error != "").all():
+        broken = media.error[media.error != "file is missing"]
+        raise UserError(
+            f"none of the {len(media)} videos in {corpus.folder} can be read: {broken.index[0]}: {broken.iloc[0]}"
+        )
 
 # %% ../nbs/01_data.ipynb #0e56f243
 def check_corpus(
     corpus: Corpus,
     progress: bool = True,  # show a progress bar
 ) -> CorpusCheck:
-    "Probe every video of a corpus and report what is wrong with it."
-    table = corpus.table
+    "Probe every video of a corpus and report what is wrong with it; `UserError` if no video can be read."
+    table, files = corpus.table, VideoFiles(corpus.folder)
     media = probe_all(table, progress)
-    used = {p.resolve() for p in table.path if isinstance(p, Path)}
-    orphans = [p.name for p in list_videos(corpus.folder).values() if p.resolve() not in used]
-    good = media[(media.error == "") & ~media.index.duplicated()]
+    _refuse_unseen(corpus, media, files)
+    good = media[media.error == ""]
     pairs = near_duplicate_pairs(good)
     groups = group_videos(good.index, pairs)
     rows = [
         {"check": name, "level": CHECKS[name][0], "id": id, "detail": detail}
-        for name, found in _findings(table, media, pairs, groups, orphans).items()
+        for name, found in _findings(corpus, media, pairs, groups, files).items()
         for id, detail in found
     ]
     findings = pd.DataFrame(rows, columns=["check", "level", "id", "detail"])
-    return CorpusCheck(len(table), int((media.error == "").sum()), groups.nunique(), findings)
+    return CorpusCheck(len(table), len(good), groups.nunique(), findings, corpus.format)

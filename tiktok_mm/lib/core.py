@@ -54,30 +54,107 @@ def safe_id(
     raise UserError(f"id {text[:60]!r} cannot be a file name: use letters, digits, '_', '-' and single dots")
 
 # %% ../../nbs/lib/core.ipynb #bfb6ab58
-_SUFFIX = {"": 1, "K": 1e3, "M": 1e6, "B": 1e9, "万": 1e4, "萬": 1e4, "亿": 1e8, "億": 1e8}
-_GROUPED = re.compile(r"\d{1,3}(?:([,.' \u2019])\d{3})(?:\1\d{3})*")
-_COUNT = re.compile(r"(\d+(?:[.,]\d+)?)\s*([KMB万萬亿億]?)", re.IGNORECASE)
+_FACTORS = {  # of the words and letters after a number
+    1e3: "k mil miles mille mila thousand thousands tsd tausend tys tis tusen tusind tuhat bin rb ribu nghìn "
+    "ngàn n тыс тис тысяч тысяча тысячи тисяч хил хиљ χιλ ألف آلاف هزار ہزار אלף हज़ार হাজার พัน 千 천",
+    1e4: "w หมื่น 万 萬 만",
+    1e5: "l lakh lac लाख লাখ لاکھ แสน",
+    1e6: "m mn mi mio mill mln milj million millions millionen millón millones milhão milhões milioni juta jt triệu "
+    "tr млн миллион миллиона миллионов мільйон мільйонів εκ مليون ملايين میلیون מיליון ล้าน",
+    1e7: "cr crore करोड़ কোটি کروڑ",
+    1e8: "亿 億 억",
+    1e9: "b bn mrd md mld mlrd mia milliard milliards miliar tỷ billion billions млрд миллиард миллиардов δισ مليار "
+    "میلیارد מיליארד",
+}
+_VIEW_WORDS = (
+    "view views play plays watch watches watched visto mal angesehen "
+    "aufrufe aufruf wiedergaben vues vue lectures visualizaciones reproducciones "
+    "vistas visualizações visualizzazioni weergaven wyświetleń wyświetlenia просмотров просмотра просмотр переглядів "
+    "görüntülenme izlenme tayangan ditonton مشاهدة مشاهدات צפיות วิว ครั้ง lượt xem de 次 回 회 조회수 播放 次播放 "
+    "播放量 次观看 次觀看 回視聴 回再生 再生"
+)
+
+
+def _plain(raw) -> str:
+    "Text in lower case with ASCII digits, a dot or comma for decimals, and without invisible characters."
+    text = str(raw)
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text.translate(_MARKS))
+        digits = (str(unicodedata.decimal(c, c)) for c in text if unicodedata.category(c) != "Cf")
+        text = "".join(digits)
+    return " ".join(text.replace("_", "'").lower().split())
+
+
+_MARKS = str.maketrans("’‘\u00b4\u066c\u066b\u060c", "''''.,")
+_FACTOR = {_plain(word): factor for factor, words in _FACTORS.items() for word in words.split()}
+_WORDS = {_plain(word) for word in _VIEW_WORDS.split()}
+
+# %% ../../nbs/lib/core.ipynb #c0a7d002
+_COUNT = re.compile(r"(\d(?:[\d.,' ]*\d)?)(?:\s?e\+?(\d{1,2}))?\s*([^\d]*)")
 
 
 def parse_count(
-    raw,  # `"21.1M"`, `"1,635"`, `"1.5万"`, 1635, 1635.0
+    raw,  # `"21.1M"`, `"1,635"`, `"1,2 млн"`, `"1.5E+06"`, `"12K+ views"`, 1635, 1635.0
 ) -> tuple[float, bool]:  # (count, whether it is exact)
-    "A view count as a number of views, and whether it is exact (no suffix); `UserError` for anything else."
-    text = unicodedata.normalize("NFKC", str(raw)).strip()
-    number, suffix = _split_count(text)
-    value = float(number) * _SUFFIX[suffix.upper()] if number else -1.0
-    if value < 0 or (not suffix and value != int(value)):
+    "A view count as a number of views, and whether it is exact; `UserError` for anything else."
+    text = raw if isinstance(raw, str) else "" if isinstance(raw, bool) else str(raw)
+    if not (text.isascii() and text.isdigit()):
+        value, full = _read_count(_plain(text))
+    else:
+        value, full = float(text[:20]), True
+    if not 0 <= value < 1e13 or value != int(value):
         raise UserError(f"{str(raw)[:40]!r} is not a view count such as 1635, 42.5K or 21.1M")
-    return float(round(value)), not suffix
+    return value, full and not (value >= 10_000 and value % 100 == 0)
 
 # %% ../../nbs/lib/core.ipynb #a6698b33
-def _split_count(text: str) -> tuple[str, str]:
-    "`text` as (decimal number, suffix); an empty number if it is not a count."
-    grouped = _GROUPED.fullmatch(text)
-    if grouped and not (grouped[1] == "." and text.count(".") == 1):
-        return re.sub(r"\D", "", text), ""
+def _read_count(text: str) -> tuple[float, bool]:
+    "The number that `_plain` text stands for, and whether all its digits are written; -1 if it is not a count."
+    about = text[:1] in ("~", "≈", "<", ">", "≤", "≥")
+    text = text.lstrip("=~≈<>≤≥+' ").strip("\"' ")
+    if first := re.match(r"([^\W\d]+)\s*:?\s*(?=\d)", text):
+        text = text[first.end() :] if first[1] in _WORDS else ""
     match = _COUNT.fullmatch(text)
-    return (match[1].replace(",", "."), match[2]) if match else ("", "")
+    factor, more = _read_words(match[3]) if match else (0, False)
+    number = _read_number(match[1], bool(match[2]) or factor > 1) if match and factor else ""
+    if not number:
+        return -1.0, False
+    digits = len(number.replace(".", "").lstrip("0"))
+    value = float(number) * 10.0 ** int(match[2] or 0) * factor
+    full = factor == 1 and not (about or more) and (not match[2] or digits >= int(match[2]) + 1)
+    return float(round(value)) if factor > 1 or abs(value - round(value)) < 1e-6 else value, full
+
+
+def _read_words(text: str) -> tuple[float, bool]:
+    "The factor in what follows a number (0 for unknown words), and whether it says `or more`."
+    about, text = "+" in text, text.replace("+", " ").strip(" .'")
+    if text[:1] and text[:1] in "千万萬亿億천만억":
+        text = f"{text[0]} {text[1:]}"
+    words = [word.strip(".") for word in text.split()]
+    factor = _FACTOR.get(words[0], 0) if words else 1.0
+    if factor and words:
+        words = words[1:]
+    return (factor or 1.0) if all(word in _WORDS for word in words) else 0, about
+
+
+def _read_number(text: str, decimals: bool) -> str:
+    "Digits with separators as a decimal number; empty if they are not grouped as thousands are."
+    marks = re.sub(r"\d", "", text)
+    if not marks:
+        return text
+    last = marks[-1]
+    head, _, tail = text.rpartition(last)
+    if marks.count(last) == 1 and last in ".,":
+        if len(marks) == 1 and len(tail) == 3 and len(head) <= 3 and not decimals:
+            return head + tail if last == "," else ""
+        whole = head if len(marks) == 1 else _ungrouped(head)
+        return f"{whole}.{tail}" if whole else ""
+    return _ungrouped(text)
+
+
+def _ungrouped(text: str) -> str:
+    "A number without its one kind of separator between thousands; empty if the groups are of other sizes."
+    grouped = re.fullmatch(r"\d{1,3}([,.' ])\d{3}(?:\1\d{3})*|\d{1,2}([,' ])(?:\d{2}\2)+\d{3}", text)
+    return re.sub(r"\D", "", text) if grouped else ""
 
 # %% ../../nbs/lib/core.ipynb #ed96ccb4
 def flush_denormals() -> None:

@@ -26,7 +26,7 @@ def near_duplicate_pairs(
     seconds: float = 0.5,  # largest difference in length
 ) -> list[tuple[str, str]]:  # pairs of ids
     "Videos whose opening frames and lengths agree."
-    known = media[media.hashes.map(lambda h: any(h))].sort_values("duration")
+    known = media[[any(hashes) for hashes in media.hashes]].sort_values("duration")
     if known.empty:
         return []
     ids, lengths = known.index.to_numpy(), known.duration.to_numpy()

@@ -188,7 +188,7 @@ def _make_tasks(corpus: Corpus, visual: VisualConfig, audio: AudioConfig) -> lis
     if not any(paths):
         advice = "put <id>.mp4 files there or into a sub-folder"
         raise UserError(f"none of the {len(paths)} videos is in {corpus.folder}: {advice}")
-    without_table = replace(corpus, table=corpus.table[:0])
+    without_table = replace(corpus, table=corpus.table[:0], rejected=())
     return [ExtractTask(without_table, id, path, visual, audio) for id, path in zip(table.id, paths)]
 
 
