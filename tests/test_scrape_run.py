@@ -76,7 +76,7 @@ def test_the_corpus_passes_the_next_stages(whole, tmp_path):
     table = open_corpus(corpus).table
     assert len(table) == 24 and table.views_exact.all()
     assert set(table.views_k) == {whole[2].views(id) / 1000 for id in table.id}
-    for command in (["check", corpus], ["extract", corpus, "--whisper", "words", "--workers", "1", "--no-sheet"]):
+    for command in (["check", corpus], ["extract", corpus, "--whisper", "demo", "--workers", "1", "--no-sheet"]):
         done = subprocess.run(
             [sys.executable, "-c", "from tiktok_mm.cli import main; main()", *map(str, command)],
             capture_output=True,

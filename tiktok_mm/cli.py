@@ -236,19 +236,19 @@ def extract(
     preset: Annotated[
         str,
         typer.Option(
-            help="compact: area shrinking and the small Whisper checkpoint. paper: bilinear shrinking and Whisper base."
+            help="compact: area shrinking of the frames. paper: bilinear, and Whisper base whatever the corpus."
         ),
     ] = "compact",
     frame_skip: Annotated[int, typer.Option(min=1, help="Sample one frame in this many.")] = 200,
     whisper: Annotated[
         str | None,
         typer.Option(
-            help="words (reads 40 words; for trying things out), a name such as base (downloaded once), or a file.",
-            show_default="the preset's",
+            help="A name such as base (downloaded once), a file, a folder of Hugging Face's, or demo (reads 40 words).",
+            show_default="base; demo for a synthetic corpus",
         ),
     ] = None,
     language: Annotated[
-        str | None, typer.Option(help="Language of the speech, such as en.", show_default="detected by Whisper")
+        str | None, typer.Option(help="Language of the speech, such as en or German.", show_default="detected")
     ] = None,
     workers: Workers = None,
     sheet: Annotated[bool, typer.Option(help="Also draw contact_sheet.png.")] = True,
