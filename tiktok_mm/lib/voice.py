@@ -6,6 +6,7 @@
 __all__ = ['PAUSE', 'MARGIN', 'WINDOW', 'GAP', 'speech_spans', 'stretches']
 
 # %% ../../nbs/lib/voice.ipynb #71ce0005
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -28,7 +29,10 @@ def _silero() -> tuple[Any, Any]:
     import silero_vad  # sets the number of PyTorch's threads to one
 
     torch.set_num_threads(threads)
-    return silero_vad.load_silero_vad(), silero_vad.get_speech_timestamps
+    with warnings.catch_warnings():  # the package has its weights as TorchScript, and finds them in an old way
+        warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", DeprecationWarning)
+        warnings.filterwarnings("ignore", "path is deprecated", DeprecationWarning)
+        return silero_vad.load_silero_vad(), silero_vad.get_speech_timestamps
 
 
 def speech_spans(
