@@ -10,7 +10,7 @@ __all__ = ['AUDIO_PRESETS', 'MOST_ROWS', 'HOP', 'SILENCE', 'N_ACOUSTICS', 'BLOCK
 # %% ../nbs/03_audio.ipynb #51759a23
 import wave
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +80,12 @@ class AudioConfig:
 
     whisper: str | None = None  # the argument of `load_whisper`; None: `base`, or `demo` for a synthetic corpus
     language: str | None = None  # such as en or English; None: Whisper detects it
+    fast: bool = False  # decode with CTranslate2
 
     def for_corpus(self, corpus: Corpus) -> "AudioConfig":
         "The same with a checkpoint, and with the code of the language; `UserError` if there is no such language."
         default = "demo" if corpus.file("oracle.json").exists() else "base"
-        return AudioConfig(self.whisper or default, language_code(self.language))
+        return replace(self, whisper=self.whisper or default, language=language_code(self.language))
 
 
 AUDIO_PRESETS = {"paper": AudioConfig("base"), "compact": AudioConfig()}
@@ -236,7 +237,7 @@ def audio_key(
     config: AudioConfig,  # with a checkpoint, from `for_corpus`
 ) -> str:
     "The key of a video's sound features."
-    heard = "" if config.whisper == "demo" else ", speech by silero-vad"
+    heard = "" if config.whisper == "demo" else ", speech by silero-vad" + ", 8-bit decoder" * config.fast
     return config_hash(
         {
             "checkpoint": checkpoint_key(config.whisper),
@@ -260,7 +261,7 @@ def extract_audio(
         return False
     has_sound = (wav.exists() and wav.stat().st_mtime >= path.stat().st_mtime) or extract_wav(path, wav)
     sound = read_wav(wav) if has_sound else np.zeros(0, np.float32)
-    model = load_whisper(config.whisper, config.language)
+    model = load_whisper(config.whisper, config.language, config.fast)
     means, segments, language = embed(model, sound, config.language)
     texts = text_tokens(model, segments)
     tokens = [token for text in texts for token in text]

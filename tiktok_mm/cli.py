@@ -250,6 +250,7 @@ def extract(
     language: Annotated[
         str | None, typer.Option(help="Language of the speech, such as en or German.", show_default="detected")
     ] = None,
+    fast: Annotated[bool, typer.Option(help="Decode text in 8-bit integers (extra: fast).")] = False,
     workers: Workers = None,
     sheet: Annotated[bool, typer.Option(help="Also draw contact_sheet.png.")] = True,
 ):
@@ -266,7 +267,7 @@ def extract(
     from tiktok_mm.visual import VISUAL_PRESETS
 
     visual = replace(VISUAL_PRESETS[one_of(preset, VISUAL_PRESETS, "preset")], frame_skip=frame_skip)
-    audio = replace(AUDIO_PRESETS[preset], language=language)
+    audio = replace(AUDIO_PRESETS[preset], language=language, fast=fast)
     opened = open_corpus(corpus)
     summary = extract(opened, visual, replace(audio, whisper=whisper or audio.whisper), workers, _progress())
     typer.echo(summary)

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from .core import UserError, error_text, flush_denormals
+from .fast_decoder import FastDecoder
 
 # %% ../../nbs/lib/whisper_models.ipynb #2b5a0008
 def checkpoint_file(name: str) -> str:  # `demo`, one of Whisper's names, a file, or a folder of Hugging Face's
@@ -168,11 +169,12 @@ def _from_path(path: Path):
 def load_whisper(
     name: str = "demo",  # `demo`, one of Whisper's names, a file, or a folder of Hugging Face's
     language: str | None = None,  # that it has to know, such as de
+    fast: bool = False,  # decode with CTranslate2
 ):
     "A Whisper model with a caching encoder, loaded once per process; `UserError` if it cannot be loaded."
     from whisper.tokenizer import LANGUAGES
 
-    model = _load(checkpoint_file(name))
+    model = _load(checkpoint_file(name), fast and name != "demo")
     known = list(LANGUAGES)[: model.num_languages] if model.is_multilingual else ["en"]
     if language is not None and language not in known:
         what = "it is multilingual, but without this one" if model.is_multilingual else "it knows English only"
@@ -181,12 +183,14 @@ def load_whisper(
 
 
 @cache
-def _load(file: str):
+def _load(file: str, fast: bool):
     flush_denormals()
     model = _from_path(Path(file)) if Path(file).exists() else _from_whisper(file)
     model.eval()
     model.is_demo = file == checkpoint_file("demo")
     model.encoder = CachingEncoder(model.encoder)
+    if fast:
+        model.decode = FastDecoder(model)
     return model
 
 

@@ -146,7 +146,7 @@ def extract(
 
     audio = audio.for_corpus(corpus)  # a wrong language fails here, and a wrong name in the next line but one, once
     tasks = _make_tasks(corpus, visual, audio)
-    load_whisper(audio.whisper, audio.language)
+    load_whisper(audio.whisper, audio.language, audio.fast)
     todo = [task for task in tasks if not task.is_done()]
     summary = ExtractionSummary(len(tasks), cached=len(tasks) - len(todo), whisper=audio.whisper)
     _write_failures(corpus, summary)
