@@ -24,6 +24,7 @@ from torch.utils.checkpoint import checkpoint
 from .lib.batch import Batch, Dataset, embedding_file, pad_frames
 from .lib.cells import pixel_features
 from .lib.core import UserError
+from .lib.shapes import shape_features
 from .lib.store import Corpus, config_hash, features_header, is_cached, load_features, save_features
 from .lib.training import TrainConfig, load_weights, same_run, save_weights, train_model
 from .lib.winograd import WinogradStep, use_winograd
@@ -284,14 +285,17 @@ def grid_features(
 def embed_clip(
     model: ConvLSTMAutoencoder,
     clip: np.ndarray,  # uint8 (3, F, H, W)
-) -> dict[str, np.ndarray]:  # float16: embedding (hidden, h, w) and states (F, hidden + N_PIXELS, rows, columns)
-    "The embedding and the states of a clip; without frames the embedding is zeros and there are no states."
+) -> dict[
+    str, np.ndarray
+]:  # embedding (hidden, h, w), states (F, hidden + N_PIXELS, rows, columns), shapes (F, N_SHAPES)
+    "What is read from a clip; without frames the embedding is zeros and there are no states and shapes."
     device = next(model.parameters()).device
     clips, frame_mask = (x.to(device) for x in pad_frames([clip]))
     states = model.encode(clips, frame_mask)
     return {
         "embedding": states[0, -1].cpu().half().numpy(),
         "states": model.grid_features(clips, frame_mask, states)[0, : clip.shape[1]].cpu().half().numpy(),
+        "shapes": shape_features(clip),
     }
 
 # %% ../nbs/04_autoencoder.ipynb #ef3fae91
@@ -319,7 +323,7 @@ def embed_corpus(
                 "clip": features_header(clip).get("key"),
                 "grid": model.config.grid,
                 "swapped": model.config.swapped,
-                "holds": "states, colours, edges, changes",
+                "holds": "states, colours, edges, changes, shapes",
             }
         )
         if not clip.exists() or is_cached(target, key):

@@ -26,13 +26,13 @@ def constant_baselines(
 
 # %% ../nbs/05_baselines.ipynb #5ed0fb36
 def pooled_features(
-    videos: Dataset,  # with states, audio, words and manner
+    videos: Dataset,  # with states, shapes, audio, words and manner
 ) -> np.ndarray:  # (N, features), NaN where a modality is missing
-    "One row a video: states and pixels, acoustics, all of Whisper's layers, and the words, each pooled over time."
-    frames, sound = [_pooled(states) for states in videos.states], [_pooled(rows) for rows in videos.manner]
+    "One row a video: states and pixels, shapes, acoustics, Whisper's layers, and the words, each pooled over time."
+    over_time = [[_pooled(rows) for rows in field] for field in (videos.states, videos.shapes, videos.manner)]
     layers = np.where(videos.speech[:, None], videos.audio.reshape(len(videos), -1), np.nan)
     words = [np.r_[vectors.mean(0) if len(vectors) else _missing(vectors), len(vectors)] for vectors in videos.words]
-    return np.hstack([np.stack(frames), np.stack(sound), layers, np.stack(words)])
+    return np.hstack([*map(np.stack, over_time), layers, np.stack(words)])
 
 
 def _pooled(rows: np.ndarray) -> np.ndarray:  # (4·C,)
@@ -76,7 +76,7 @@ class Boosting:
 
     def fit(
         self,
-        train: Dataset,  # with states, audio, words, tokens and manner
+        train: Dataset,  # with states, shapes, audio, words, tokens and manner
         target: np.ndarray,  # (N,) what to predict
     ) -> "Boosting":
         "Count the words of the training videos and grow the trees."

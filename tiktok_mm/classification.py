@@ -103,7 +103,7 @@ def _class_metrics(truth: np.ndarray, prediction: np.ndarray) -> dict:  # (n,) c
 
 # %% ../nbs/08_classification.ipynb #5eed3002
 def boosting_classes(
-    train: Dataset,  # with states, audio, words, tokens and manner
+    train: Dataset,  # with states, shapes, audio, words, tokens and manner
     test: Dataset,
     quartiles: Quartiles,  # fitted on training views
     seed: int = 42,

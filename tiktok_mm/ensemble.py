@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['EnsembleConfig', 'sinusoids', 'ChannelTokens', 'Tokens', 'scaled_positions', 'WordTokens', 'SoundTokens', 'augment',
-           'GridTokens', 'transformer', 'Tower', 'build_tokens', 'build_towers', 'Ensemble', 'EndToEndEnsemble']
+           'GridTokens', 'ShapeTokens', 'transformer', 'Tower', 'build_tokens', 'build_towers', 'Ensemble',
+           'EndToEndEnsemble']
 
 # %% ../nbs/06_ensemble.ipynb #06cc91bb
 import math
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from .autoencoder import ConvLSTMAutoencoder
 from .lib.batch import N_MANNER, Batch
 from .lib.cells import N_PIXELS
+from .lib.shapes import N_SHAPES
 
 # %% ../nbs/06_ensemble.ipynb #ead0532f
 @dataclass(frozen=True)
@@ -44,9 +46,9 @@ class EnsembleConfig:
 
     @property
     def streams(self) -> tuple[str, ...]:
-        "The sequences of tokens: of the compact preset's audio, one of words and one of sound."
-        audio = ("audio",) if self.tokens == "channels" else ("words", "sound")
-        return tuple(stream for name in self.use for stream in (audio if name == "audio" else (name,)))
+        "The sequences of tokens: the compact preset has two of what is seen and two of what is heard."
+        compact = {"visual": ("visual", "shapes"), "audio": ("words", "sound")}
+        return self.use if self.tokens == "channels" else tuple(s for name in self.use for s in compact[name])
 
     @classmethod
     def paper(cls, **changes) -> "EnsembleConfig":
@@ -219,6 +221,23 @@ def embed(self: GridTokens, batch: Batch) -> tuple[Tensor, Tensor]:
     tokens = self.project(pooled.flatten(1)).unflatten(0, frame_mask.shape)
     return tokens + scaled_positions(tokens.shape[1], tokens) + self.modality, frame_mask
 
+# %% ../nbs/06_ensemble.ipynb #5ba9f002
+class ShapeTokens(Tokens):
+    "The numbers about the closed shapes (B, F, N_SHAPES), a token a frame."
+
+    def __init__(self, config: EnsembleConfig):
+        super().__init__((N_SHAPES,), config.width)
+        self.mlp = nn.Sequential(nn.Linear(N_SHAPES, config.width), nn.GELU(), nn.Linear(config.width, config.width))
+
+    def values(self, batch: Batch) -> Tensor:
+        "The numbers of all real frames, (N, N_SHAPES)."
+        return batch.shapes[batch.frame_mask]
+
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        "Tokens (B, F, width) and the mask of the real ones (B, F)."
+        tokens = self.mlp((batch.shapes - self.mean) / self.std)
+        return tokens + scaled_positions(tokens.shape[1], tokens) + self.modality, batch.frame_mask
+
 # %% ../nbs/06_ensemble.ipynb #407ac2eb
 def transformer(width: int, config: EnsembleConfig) -> nn.TransformerEncoder:
     "PyTorch's encoder: normalised after each block in the paper's preset, before it, without warm-up, in the compact."
@@ -261,6 +280,7 @@ def build_tokens(config: EnsembleConfig) -> nn.ModuleDict:
     (channels, rows, columns), (layers, wide) = config.visual, config.audio
     kinds: dict[str, Callable[[], nn.Module]] = {
         "visual": lambda: GridTokens(config),
+        "shapes": lambda: ShapeTokens(config),
         "words": lambda: WordTokens(config),
         "sound": lambda: SoundTokens(config),
     }
@@ -275,7 +295,7 @@ def build_towers(config: EnsembleConfig, widths: dict[str, int], lengths: dict[s
     if config.fusion == "early":
         length = sum(lengths.values()) if config.tokens == "channels" else None
         return nn.ModuleDict({"joint": Tower(max(widths.values()), config, length)})
-    attend = {name: name == "visual" or config.audio_transformer for name in config.streams}
+    attend = {name: config.audio_transformer or name in ("visual", "shapes") for name in config.streams}
     return nn.ModuleDict({name: Tower(widths[name], config, lengths[name], attend[name]) for name in config.streams})
 
 # %% ../nbs/06_ensemble.ipynb #c8916b86
@@ -302,11 +322,12 @@ def reads(self: Ensemble) -> tuple[str, ...]:
     "The fields of a batch that the ensemble reads."
     fields = {
         "visual": ("embedding" if self.config.tokens == "channels" else "states", "frame_mask"),
+        "shapes": ("shapes", "frame_mask"),
         "audio": ("audio", "speech"),
         "words": ("words",),
         "sound": ("manner", "layers"),
     }
-    return tuple(field for name in self.config.streams for field in fields[name])
+    return tuple(dict.fromkeys(field for name in self.config.streams for field in fields[name]))
 
 
 @patch
@@ -322,6 +343,7 @@ def presence(self: Ensemble, batch: Batch) -> dict[str, Tensor]:  # name → (B,
     "Which videos have which stream; some are hidden in training."
     has = {
         "visual": lambda: batch.frame_mask.any(1),
+        "shapes": lambda: batch.frame_mask.any(1),
         "audio": lambda: batch.speech,
         "words": lambda: batch.word_mask.any(1),
         "sound": lambda: batch.sound_mask.any(1),

@@ -31,6 +31,7 @@ class Batch(NamedTuple):
     frame_mask: Tensor | None = None  # (B, F) bool: which frames are real; a video without frames has none
     embedding: Tensor | None = None  # (B, C, h, w): the encoder's last hidden state
     states: Tensor | None = None  # (B, F, C + N_PIXELS, rows, columns): hidden states and pixels on a coarse grid
+    shapes: Tensor | None = None  # (B, F, N_SHAPES): how many things are seen, how large, of what form, how moved
     audio: Tensor | None = None  # (B, 7, W): Whisper's layers, averaged over the speech
     speech: Tensor | None = None  # (B,) bool: whether there is any speech
     words: Tensor | None = None  # (B, T, W): Whisper's vectors of the transcript's words, padded with zeros
@@ -85,6 +86,7 @@ class Dataset:
     speech: np.ndarray | None = None  # (N,) bool
     embedding: Sequence[np.ndarray] | None = None  # (C, h, w) float16, in memory or `StoredArrays`
     states: list[np.ndarray] | None = None  # (F, C + N_PIXELS, rows, columns) float16
+    shapes: list[np.ndarray] | None = None  # (F, N_SHAPES) float32
     words: list[np.ndarray] | None = None  # (T, W) float32
     tokens: list[np.ndarray] | None = None  # (T,) int64, Whisper's tokens of these words
     manner: list[np.ndarray] | None = None  # (R, N_MANNER) float32
@@ -128,6 +130,8 @@ def batch(
         fields["frame_mask"] = pad_frames([self.clips[row][:, :, :1, :1] for row in rows], 1)[1]
     if "states" in reads:
         fields["states"] = pad_frames([self.states[row] for row in rows], 0)[0].float()
+    if "shapes" in reads:
+        fields["shapes"] = pad_frames([self.shapes[row] for row in rows], 0)[0]
     if "words" in reads:
         fields["words"], fields["word_mask"] = pad_frames([self.words[row] for row in rows], 0)
     if "manner" in reads:
@@ -186,18 +190,21 @@ def embedding_file(
     autoencoder: str | Path,  # its run folder
     id: str,  # of a video
 ) -> Path:
-    "The file of what an autoencoder made of a video: `embedding` and `states`."
+    "The file of what was made of a video's frames: `embedding`, `states` and `shapes`."
     return Path(autoencoder) / "embeddings" / f"{safe_id(id)}.safetensors"
 
 
 def _load_encoded(files: list[Path]) -> dict[str, Any]:
-    "The embeddings, which stay in their files, and the states, in memory; empty if there is no file."
+    "The embeddings, which stay in their files, and states and shapes, in memory; empty if there is no file."
     paths = tuple(path if path.exists() else None for path in files)
     if not (first := next((path for path in paths if path), None)):
         return {}
     like = load_features(first)
-    states = [like["states"][:0] if path is None else load_array(path, "states") for path in paths]
-    return {"embedding": StoredArrays(paths, "embedding", np.zeros_like(like["embedding"])), "states": states}
+    in_memory = {
+        name: [like[name][:0] if path is None else load_array(path, name) for path in paths]
+        for name in ("states", "shapes")
+    }
+    return {"embedding": StoredArrays(paths, "embedding", np.zeros_like(like["embedding"])), **in_memory}
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

@@ -55,7 +55,7 @@ class TrainConfig:
     batch_size: int = 8
     lr: float = 1e-3
     weight_decay: float = 0.0
-    one_cycle: bool = False  # raise the learning rate to `lr` and lower it again (Smith 2018); the last epoch counts
+    one_cycle: bool = False  # raise the learning rate to `lr` and lower it again (Smith 2018)
     patience: int | None = None  # stop after this many epochs without a better validation loss; None: never
     seed: int = 42
     precision: str = "32-true"  # "bf16-mixed" on a GPU, see `best_precision`
@@ -178,12 +178,16 @@ class LitModel(L.LightningModule):
     ):
         super().__init__()
         self.model, self.loss, self.config, self.metadata = model, loss, config, metadata
+        self.recent: list[float] = []  # validation losses of this epoch and the two before
 
     def setup(self, stage):
         prepare_process()
 
     def on_save_checkpoint(self, checkpoint):
-        checkpoint["metadata"] = self.metadata
+        checkpoint |= {"metadata": self.metadata, "recent": self.recent}
+
+    def on_load_checkpoint(self, checkpoint):
+        self.recent = checkpoint["recent"]
 
     def on_train_batch_start(self, batch, _):
         torch.manual_seed(self.config.seed * 1_000_003 + self.global_step)
@@ -199,6 +203,10 @@ class LitModel(L.LightningModule):
 
     def validation_step(self, batch, _):
         self._step(batch, "valid")
+
+    def on_validation_epoch_end(self):
+        self.recent = [*self.recent[-2:], float(self.trainer.callback_metrics["valid_loss"])]
+        self.log("recent_valid_loss", sum(self.recent) / len(self.recent), logger=False)
 
     def configure_optimizers(self):
         config = self.config
@@ -236,10 +244,10 @@ def train_model(
     metadata: dict | None = None,  # what else identifies this run, as JSON: settings, split, data
     progress: bool = False,  # show a progress bar
 ) -> list[dict]:  # one record an epoch: epoch, train_loss, valid_loss
-    "Train `model` in place; it ends with the weights of its best or last epoch, in evaluation mode."
+    "Train `model` in place; it ends with the weights of its best epoch, in evaluation mode."
     checkpoints, metadata = Path(folder) / "checkpoints", _run_metadata(train, valid, config, metadata)
     lit, last = LitModel(model.train(), loss, config, metadata), _resumable(folder, metadata)
-    monitor = "valid_loss" if valid and not config.one_cycle else None
+    monitor = "recent_valid_loss" if valid else None
     keep = MovableCheckpoints(checkpoints, "best", monitor=monitor, save_last=True, enable_version_counter=False)
     trainer = _trainer(folder, config, [keep, *callbacks, *_stopping(config, valid)], progress)
     with warnings.catch_warnings():

@@ -14,6 +14,7 @@ import pandas as pd
 from ..lib.batch import N_MANNER, Dataset
 from ..lib.cells import N_PIXELS
 from ..lib.experiment import Experiment, ExperimentConfig
+from ..lib.shapes import N_SHAPES
 from ..lib.splits import Split
 from ..lib.store import Corpus
 
@@ -48,6 +49,8 @@ def toy_experiment(
     audio[~speech] = 0
     manner = rng.normal(size=(n, 4, N_MANNER)).astype(np.float32)
     manner[:, :, 0] += (audio_cause * speech)[:, None]
+    shapes = rng.normal(size=(n, 3, N_SHAPES)).astype(np.float32)
+    shapes[:, :, 0] += visual_cause[:, None]
     n_frames = np.where(np.arange(n) == 5, 0, 3)
     grey = 60 + 90 * (visual_cause > 0)
     views_k = np.exp(8 + visual_cause + audio_cause * speech + 0.2 * rng.normal(size=n))
@@ -59,6 +62,7 @@ def toy_experiment(
         speech=speech,
         embedding=list(states[:, -1, :4]),
         states=[s[:frames] for s, frames in zip(states, n_frames)],
+        shapes=[rows[:frames] for rows, frames in zip(shapes, n_frames)],
         words=[layers[: 2 * has_speech] for layers, has_speech in zip(audio, speech)],
         tokens=[np.arange(2 * has_speech) for has_speech in speech],
         manner=list(manner),
