@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -325,6 +326,20 @@ def test_checkpoint_that_cannot_be_downloaded(monkeypatch, tmp_path):
     monkeypatch.setattr(whisper, "_download", lambda *arguments: (_ for _ in ()).throw(URLError("no network")))
     with pytest.raises(UserError, match=r"tiny\.pt into .*whisper, or give --whisper FILE, or --whisper demo"):
         load_whisper("tiny")
+
+
+def test_a_checkpoint_that_was_put_there(monkeypatch, tmp_path, base_checkpoint):
+    "Without a connection; what an interrupted download left is not taken for a checkpoint."
+    import whisper
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(whisper, "_download", lambda *arguments: (_ for _ in ()).throw(OSError("no network")))
+    (tmp_path / "whisper").mkdir()
+    (tmp_path / "whisper" / "tiny.en.pt").write_bytes(base_checkpoint.read_bytes()[:100_000])
+    with pytest.raises(UserError, match=r"cannot be downloaded \(no network\)"):
+        load_whisper("tiny.en")
+    shutil.copy(base_checkpoint, tmp_path / "whisper" / "tiny.en.pt")
+    assert load_whisper("tiny.en").dims.n_audio_state == 512
 
 
 def test_the_checkpoint_of_a_corpus(tmp_path, fixture_corpus):

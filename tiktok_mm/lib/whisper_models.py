@@ -12,7 +12,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
@@ -195,17 +195,21 @@ def _load(file: str, fast: bool):
 
 
 def _from_whisper(name: str):
-    "One of Whisper's own models, downloaded unless it is there; `UserError` without a connection."
+    "One of Whisper's own models, downloaded unless its file is there; `UserError` without a connection."
     import whisper
 
+    url = whisper._MODELS[name]
+    file = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whisper" / Path(url).name
+    if file.is_file():
+        with suppress(UserError):  # the rest of a download that was interrupted
+            return _from_path(file)
     try:
         with _time_limit(30):
             return whisper.load_model(name, device="cpu")
     except (OSError, RuntimeError) as error:  # no connection, or a damaged download
-        url = whisper._MODELS[name]
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whisper"
+        reason = error_text(getattr(error, "reason", error))
         raise UserError(
-            f"Whisper {name} cannot be downloaded ({error_text(error)}): put the file of {url} into {folder}, "
+            f"Whisper {name} cannot be downloaded ({reason}): put the file of {url} into {file.parent}, "
             f"or give --whisper FILE, or --whisper demo (forty words, for trying things out)"
         ) from None
 
