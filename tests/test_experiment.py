@@ -105,6 +105,7 @@ def test_seeds_differ_in_nothing_else(experiment):
         "mean": (1, n),
         "median": (1, n),
         "boosting": (1, n),
+        "linear": (1, n),
         "ensemble-compact": (2, n),
     }
     assert np.array_equal(one["ensemble-compact"][0], two["ensemble-compact"][0])

@@ -54,7 +54,13 @@ def printed(corpus) -> str:
 
 def test_the_table_says_what_it_is_worth(corpus, printed):
     "Every row is there, beside the paper's figures, with the warning that so few videos tell nothing."
-    for label in ("Constant mean", "Constant median", "Gradient boosting", *(run.label for run in default_runs())):
+    for label in (
+        "Constant mean",
+        "Constant median",
+        "Gradient boosting",
+        "Linear regression",
+        *(run.label for run in default_runs()),
+    ):
         assert label in printed
     assert "4,730" in printed and printed.startswith("Nothing can be said about any model: ")
     assert "beats" not in printed and "highest" not in printed
@@ -77,7 +83,7 @@ def test_run_folders_and_keys_are_ids(corpus, printed):
     classifiers = [run.id for run in classification_runs()]
     assert folders == {*ids, *(f"class-{id}" for id in classifiers), "autoencoder", "table"}
     table = json.loads((corpus / "runs" / EXPERIMENT / "table" / "table.json").read_text())
-    assert list(table["scores"]) == ["mean", "median", "boosting", *ids]
+    assert list(table["scores"]) == ["mean", "median", "boosting", "linear", *ids]
     labels = {id: row["label"].removesuffix(DID_NOT_LEARN) for id, row in table["scores"].items() if id in ids}
     assert labels == {run.id: run.label for run in default_runs()}
     assert list(table["classes"]) == ["majority", "boosting", *classifiers]

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EnsembleConfig', 'sinusoids', 'ChannelTokens', 'Tokens', 'scaled_positions', 'WordTokens', 'SoundTokens', 'augment',
            'GridTokens', 'ShapeTokens', 'transformer', 'Tower', 'build_tokens', 'build_towers', 'Ensemble',
-           'EndToEndEnsemble']
+           'pooled_size', 'EndToEndEnsemble']
 
 # %% ../nbs/06_ensemble.ipynb #06cc91bb
 import math
@@ -13,12 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
 from .autoencoder import ConvLSTMAutoencoder
+from .baselines import PooledLinear
 from .lib.batch import N_MANNER, Batch
 from .lib.cells import N_PIXELS
 from .lib.shapes import N_SHAPES
@@ -43,6 +45,7 @@ class EnsembleConfig:
     dropout: float = 0.2
     fusion_dim: int = 16  # size of each tower's output, which the head reads
     drop_modality: float = 0.1  # probability that one of a video's streams is hidden in training
+    linear: bool = True  # predict the mean of the towers and of ridge regression on the pooled streams
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -62,6 +65,7 @@ class EnsembleConfig:
             dropout=0.1,
             fusion_dim=256,
             drop_modality=0.0,
+            linear=False,
         )
         return cls(**{**published, **changes})
 
@@ -315,6 +319,19 @@ class Ensemble(nn.Module):
         self.towers = build_towers(config, widths, lengths)
         wide = config.fusion_dim * len(self.towers)
         self.head = nn.Sequential(nn.Linear(wide, wide), nn.ReLU(), nn.Linear(wide, outputs))
+        self.linear = PooledLinear(pooled_size(config)) if config.linear and outputs == 1 else None
+
+
+def pooled_size(config: EnsembleConfig) -> int:
+    "How many numbers the compact preset's streams have when they are pooled."
+    layers, wide = config.audio
+    sizes = {
+        "visual": 4 * (config.visual[0] + N_PIXELS),
+        "shapes": 4 * N_SHAPES,
+        "words": wide + 1,
+        "sound": 4 * N_MANNER + layers * wide,
+    }
+    return sum(sizes[stream] for stream in config.streams)
 
 # %% ../nbs/06_ensemble.ipynb #bfc41d86
 @patch(as_prop=True)
@@ -336,6 +353,17 @@ def fit_normalizer(self: Ensemble, batch: Batch) -> None:
     for tokens in self.tokens.values():
         if isinstance(tokens, Tokens):
             tokens.fit_normalizer(batch)
+
+
+@patch
+def fit_linear(
+    self: Ensemble,
+    batch: Batch,  # all training videos
+    target: np.ndarray,  # (N,), on the scale of the output
+) -> None:
+    "Fit the linear part, if there is one."
+    if self.linear is not None:
+        self.linear.fit(batch, target)
 
 # %% ../nbs/06_ensemble.ipynb #1c75ebe5
 @patch
@@ -365,7 +393,8 @@ def forward(self: Ensemble, batch: Batch) -> Tensor:
     if self.config.fusion == "early":
         tokens = [self.bridge[name](x) if name in self.bridge else x for name, (x, _) in sequences.items()]
         sequences = {"joint": (torch.cat(tokens, 1), torch.cat([real for _, real in sequences.values()], 1))}
-    return self.head(torch.cat([tower(*sequences[name]) for name, tower in self.towers.items()], 1))
+    output = self.head(torch.cat([tower(*sequences[name]) for name, tower in self.towers.items()], 1))
+    return output if self.training or self.linear is None else (output + self.linear(batch)) / 2
 
 # %% ../nbs/06_ensemble.ipynb #73567f8b
 class EndToEndEnsemble(nn.Module):

@@ -31,7 +31,7 @@ from tiktok_mm.autoencoder import (
     fit_autoencoder,
     load_autoencoder,
 )
-from .baselines import CNN3D, Boosting, Swin, SwinConfig, constant_baselines
+from .baselines import CNN3D, Boosting, Swin, SwinConfig, constant_baselines, linear_baseline
 from .ensemble import EndToEndEnsemble, Ensemble, EnsembleConfig
 from .lib.batch import Batch, Dataset, load_dataset
 from .lib.core import UserError, error_text, one_of, safe_id
@@ -105,7 +105,8 @@ def _network(run: RunConfig, videos: Dataset, outputs: int) -> nn.Module:
     encoder = load_autoencoder(run.encoder)
     size = encoder.config.patch_size
     visual = (encoder.config.hidden, *(pixels // size for pixels in videos.clips[0].shape[2:]))
-    return EndToEndEnsemble(encoder, Ensemble(outputs, _model_config(EnsembleConfig, run, visual=visual, audio=audio)))
+    config = _model_config(EnsembleConfig, run, visual=visual, audio=audio, linear=False)
+    return EndToEndEnsemble(encoder, Ensemble(outputs, config))
 
 
 def _model_config(config: Any, run: RunConfig, **sizes):
@@ -152,11 +153,14 @@ def _untrained(run: RunConfig, train: Dataset, outputs: int) -> Any:
     torch.manual_seed(run.training.seed)
     model: Any = build_model(run, train, outputs)
     network = model.network if outputs == 1 else model
-    if hasattr(network, "fit_normalizer"):
-        fields = [name for name in model.reads if name != "embedding"]  # no model normalises it, and all are large
-        network.fit_normalizer(train.batch(range(len(train)), fields))
     if outputs == 1 and run.scaled:
         model.fit_output(train.target, run.loss)
+    if hasattr(network, "fit_normalizer"):
+        fields = [name for name in model.reads if name != "embedding"]  # no model normalises it, and all are large
+        batch = train.batch(range(len(train)), fields)
+        network.fit_normalizer(batch)
+        if outputs == 1 and run.encoder is None:
+            network.fit_linear(batch, (train.target - float(model.shift)) / float(model.scale))
     return model
 
 # %% ../nbs/07_regression.ipynb #fa110003
@@ -378,7 +382,7 @@ def predict_all(
     progress: bool = False,  # show a progress bar
     seeds: int = 1,  # training seeds of each run: its own and those that follow; same split, same autoencoder
 ) -> dict[str, np.ndarray]:  # run id → (seeds, test videos) predicted views in thousands; one row without a seed
-    "The predictions of the constants (`mean`, `median`), of gradient boosting (`boosting`) and of every run."
+    "The predictions of the constants (`mean`, `median`), of the plain models (`boosting`, `linear`) and of every run."
     from tqdm import tqdm
 
     runs = runs if runs is not None else default_runs(experiment.split.seed)
@@ -388,6 +392,7 @@ def predict_all(
     target = TargetScaler("power").fit(train.views_k)
     boosting = Boosting(seed=experiment.split.seed).fit(train, target.transform(train.views_k))
     predictions["boosting"] = target.inverse(boosting.predict(test))[None]
+    predictions["linear"] = target.inverse(linear_baseline(train, target.transform(train.views_k), test))[None]
     every = [one for run in runs for one in with_seeds(run, seeds)]
     train_ahead(partial(train_run, experiment), {experiment.run(one.folder_name): one for one in every}, progress)
     for run in tqdm(runs, desc="training", unit="run", disable=not progress, leave=False):

@@ -48,6 +48,7 @@ BASELINE_LABELS = {
     "mean": "Constant mean",
     "median": "Constant median",
     "boosting": "Gradient boosting",
+    "linear": "Linear regression",
     "majority": "Majority class",
 }
 CONSTANTS = ("mean", "median")
@@ -276,11 +277,18 @@ def _smallest_error(report: Report, runs: list[str]) -> list[str]:
     return [f"Smallest absolute error: “{report.label(best)}” ({ours}; the median has {median})."]
 
 # %% ../../nbs/lib/report.ipynb #0396f55c
-COMPARED = ("ensemble-paper", "paper-ensemble", "ensemble-compact-visual", "ensemble-compact-speech", "boosting")
+COMPARED = (
+    "ensemble-paper",
+    "paper-ensemble",
+    "ensemble-compact-visual",
+    "ensemble-compact-speech",
+    "boosting",
+    "linear",
+)
 
 
 def _against_ensemble(report: Report, runs: list[str]) -> list[str]:
-    "How the compact ensemble compares to the paper's, to one modality alone and to gradient boosting."
+    "How the compact ensemble compares to the paper's, to one modality alone and to the plain models."
     ours, error, column = "ensemble-compact", report.scores["MAE log"].value, report.columns()["MAE log"]
     if ours not in runs or not report.has_learned(ours):
         return []
