@@ -10,8 +10,8 @@ config = ConfigParser(delimiters=["="])
 config.read(here / "settings.ini")
 cfg = config["DEFAULT"]
 
-extras = {name: cfg[f"{name}_requirements"].split() for name in ("scrape", "tensorboard", "wandb", "dev")}
-extras["dev"] += extras["scrape"]
+extras = {name: cfg[f"{name}_requirements"].split() for name in ("scrape", "fast", "tensorboard", "wandb", "dev")}
+extras["dev"] += extras["scrape"] + extras["fast"]
 
 setup(
     name=cfg["lib_name"],

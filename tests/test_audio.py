@@ -1,6 +1,8 @@
 "Sound is exactly that of the ffmpeg command; every kind of sound track and every size of Whisper works."
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,23 +20,23 @@ import torch
 
 from tiktok_mm.audio import (
     AudioConfig,
-    CachingEncoder,
-    Segment,
     embed,
     extract_audio,
     extract_wav,
     has_sound,
     load_transcript,
-    load_whisper,
     read_wav,
-    segment_states,
-    transcribe,
 )
 from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.media import SAMPLE_RATE, ffmpeg_exe, run_ffmpeg
 from tiktok_mm.lib.store import Corpus, load_features
+from tiktok_mm.lib.transcripts import Segment, segment_states, transcribe
+from tiktok_mm.lib.voice import speech_spans, stretches
+from tiktok_mm.lib.whisper_models import load_whisper
 from tiktok_mm.synthetic.speech import WORDS, synthesize
 from videos import make_video
+
+DEMO = AudioConfig("demo")
 
 
 def write_sound(path, sound: np.ndarray, rate: int = SAMPLE_RATE, layout: str = "mono", codec: str = "aac"):
@@ -196,7 +198,7 @@ def test_no_sound_track(tmp_path):
     path = make_video(tmp_path / "x.mp4", frames=3)
     assert not extract_wav(path, tmp_path / "x.wav")
     assert not (tmp_path / "x.wav").exists()
-    assert extract_audio(Corpus(tmp_path, None), "x", path)
+    assert extract_audio(Corpus(tmp_path, None), "x", path, DEMO)
     stored = load_features(Corpus(tmp_path, None).features("audio", "x"))
     assert not stored["speech"] and not stored["embedding"].any()
     assert load_transcript(Corpus(tmp_path, None), "x")["sound"] is False
@@ -204,8 +206,9 @@ def test_no_sound_track(tmp_path):
 
 @pytest.mark.parametrize("seconds", [0.05, 1, 30, 31])
 def test_silence_is_empty(seconds):
-    embedding, segments, _ = embed(load_whisper(), np.zeros(int(seconds * SAMPLE_RATE), np.float32))
-    assert segments == [] and embedding.shape == (7, 64) and not embedding.any()
+    means, segments, language = embed(load_whisper(), np.zeros(int(seconds * SAMPLE_RATE), np.float32))
+    assert (segments, language) == ([], "")
+    assert means.embedding.shape == (7, 64) and not means.embedding.any() and not means.rows.any()
 
 
 def test_noise_is_mostly_empty():
@@ -217,28 +220,62 @@ def test_noise_is_mostly_empty():
     assert sum(not segments for segments in texts) >= 7
 
 
-def test_ten_minutes(tmp_path):
+@pytest.fixture
+def encoded(monkeypatch) -> list[int]:
+    "One entry for each window that the encoder of the small checkpoint encodes."
+    encoder, calls = load_whisper().encoder.encoder, []
+    monkeypatch.setattr(encoder, "forward", lambda mel, forward=encoder.forward: (calls.append(1), forward(mel))[1])
+    return calls
+
+
+def test_ten_minutes(tmp_path, encoded):
     "Words spoken in the first, the fifth and the tenth minute are found there; every window is encoded once."
     rng, sound = np.random.default_rng(0), np.zeros(600 * SAMPLE_RATE, np.float32)
     sound += rng.normal(0, 0.001, len(sound)).astype(np.float32)
     for start in (10, 290, 575):
         speech, _ = synthesize(list(WORDS[:4]), "us-f1", rng)
         sound[start * SAMPLE_RATE : start * SAMPLE_RATE + len(speech)] += speech
-    extract_audio(Corpus(tmp_path, None), "long", write_sound(tmp_path / "long.mp4", sound[None]))
+    extract_audio(Corpus(tmp_path, None), "long", write_sound(tmp_path / "long.mp4", sound[None]), DEMO)
     stored = load_transcript(Corpus(tmp_path, None), "long")
     assert stored["seconds"] == pytest.approx(600, abs=0.2)
     assert {round(segment["end"] / 60) for segment in stored["segments"]} == {0, 5, 10}
-    assert 600 / 30 <= len(load_whisper().encoder.cache) <= 24
+    assert 600 / 30 <= len(encoded) <= 24
+    assert not load_whisper().encoder.cache
+    audio = load_features(Corpus(tmp_path, None).features("audio", "long"))
+    spoken = np.flatnonzero(audio["layers"].any((1, 2)))  # ten seconds a row
+    assert {1, 29, 57} <= set(spoken) and not set(spoken) & {*range(4, 25), *range(33, 54)}
 
 
-def test_every_window_is_encoded_once(monkeypatch):
-    model, calls = load_whisper(), []
-    encoder = model.encoder.encoder
-    monkeypatch.setattr(encoder, "forward", lambda mel, forward=encoder.forward: (calls.append(1), forward(mel))[1])
+def test_every_window_is_encoded_once(encoded):
     sound = np.pad(synthesize(["dog", "pizza"], "us-m1", np.random.default_rng(0))[0], 8000)
-    segments, _ = transcribe(model, sound)
-    assert segment_states(model, sound, segments)
-    assert len(calls) == 1
+    assert embed(load_whisper(), sound)[1]
+    assert len(encoded) == 1
+
+
+CASES = Path(__file__).parent / "cases" / "whisper"
+EXPECTED = json.loads((CASES / "expect.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_speech_is_found_where_it_is(tmp_path, name):
+    "Speech and a chorus are found, also in music; music, noise, a chord, laughter and silence have none."
+    assert extract_wav(CASES / f"{name}.mp4", tmp_path / "x.wav")
+    sound = read_wav(tmp_path / "x.wav")
+    spans = [(start / SAMPLE_RATE, end / SAMPLE_RATE) for start, end in speech_spans(sound)]
+    if "speech" not in EXPECTED[name]:
+        assert spans == []
+        return
+    first, last = EXPECTED[name]["speech"]
+    assert (spans[0][0], spans[-1][1]) == (pytest.approx(first, abs=0.7), pytest.approx(last, abs=0.7))
+    assert sum(end - start for start, end in spans) > 0.75 * (last - first)
+
+
+def test_an_hour_has_as_many_stretches_as_its_speech():
+    "Speech without an end is cut into pieces of at most 30 s; single words far apart are not joined."
+    second = SAMPLE_RATE
+    speaking = stretches([(n * 30 * second, (n + 1) * 30 * second) for n in range(120)])
+    words = stretches([(n * 60 * second, n * 60 * second + second) for n in range(60)])
+    assert (len(speaking), len(words)) == (120, 60)
 
 
 @pytest.fixture(scope="module")
@@ -287,5 +324,34 @@ def test_checkpoint_that_cannot_be_downloaded(monkeypatch, tmp_path):
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(whisper, "_download", lambda *arguments: (_ for _ in ()).throw(URLError("no network")))
-    with pytest.raises(UserError, match="connect once"):
+    with pytest.raises(UserError, match=r"tiny\.pt into .*whisper, or give --whisper FILE, or --whisper demo"):
         load_whisper("tiny")
+
+
+def test_a_checkpoint_that_was_put_there(monkeypatch, tmp_path, base_checkpoint):
+    "Without a connection; what an interrupted download left is not taken for a checkpoint."
+    import whisper
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(whisper, "_download", lambda *arguments: (_ for _ in ()).throw(OSError("no network")))
+    (tmp_path / "whisper").mkdir()
+    (tmp_path / "whisper" / "tiny.en.pt").write_bytes(base_checkpoint.read_bytes()[:100_000])
+    with pytest.raises(UserError, match=r"cannot be downloaded \(no network\)"):
+        load_whisper("tiny.en")
+    shutil.copy(base_checkpoint, tmp_path / "whisper" / "tiny.en.pt")
+    assert load_whisper("tiny.en").dims.n_audio_state == 512
+
+
+def test_the_checkpoint_of_a_corpus(tmp_path, fixture_corpus):
+    "A synthetic corpus says forty words, which the small checkpoint knows; everybody's own is read by base."
+    assert AudioConfig().for_corpus(Corpus(fixture_corpus, None)).whisper == "demo"
+    assert AudioConfig().for_corpus(Corpus(tmp_path, None)).whisper == "base"
+    assert AudioConfig("tiny", "German").for_corpus(Corpus(tmp_path, None)) == AudioConfig("tiny", "de")
+
+
+def test_a_wrong_language_fails_once(fixture_corpus, tmp_path):
+    code = "from tiktok_mm.cli import main; main()"
+    command = [sys.executable, "-c", code, "extract", fixture_corpus, "--language", "klingon"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 2 and run.stdout == "" and run.stderr.count("\n") == 1
+    assert run.stderr.startswith("tiktok-mm: Whisper knows no language 'klingon': the nearest are ")

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from tiktok_mm.audio import AudioConfig
 from tiktok_mm.data import check_corpus, open_corpus
 from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.store import features_header
@@ -172,5 +173,5 @@ def test_real_clips_with_a_hand_written_list(real_data, tmp_path):
     corpus = shutil.copytree(real_data / "clips", tmp_path / "mine")
     names = sorted(path.stem for path in corpus.glob("*.mp4"))
     (corpus / "views.csv").write_text("id,views\n" + "".join(f"{name},{n + 1}.5K\n" for n, name in enumerate(names)))
-    summary = extract(open_corpus(corpus), progress=False)
+    summary = extract(open_corpus(corpus), audio=AudioConfig("demo"), progress=False)
     assert (summary.videos, summary.extracted, summary.failures) == (6, 6, [])

@@ -77,7 +77,7 @@ def test_the_corpus_passes_the_next_stages(whole, tmp_path):
     assert len(table) == 24
     assert table.views_exact.tolist() == [views < 10 or round(views * 1000) % 100 > 0 for views in table.views_k]
     assert set(table.views_k) == {whole[2].views(id) / 1000 for id in table.id}
-    for command in (["check", corpus], ["extract", corpus, "--whisper", "words", "--workers", "1", "--no-sheet"]):
+    for command in (["check", corpus], ["extract", corpus, "--whisper", "demo", "--workers", "1", "--no-sheet"]):
         done = subprocess.run(
             [sys.executable, "-c", "from tiktok_mm.cli import main; main()", *map(str, command)],
             capture_output=True,

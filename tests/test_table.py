@@ -145,7 +145,7 @@ def test_too_few_real_clips(real_data, tmp_path):
     (tmp_path / "views.csv").write_text(
         "id,views\n" + "".join(f"{clip.stem},{10**n}\n" for n, clip in enumerate(clips, 1))
     )
-    assert tiktok_mm("extract", tmp_path, "--no-sheet").returncode == 0
+    assert tiktok_mm("extract", tmp_path, "--whisper", "demo", "--no-sheet").returncode == 0
     run = tiktok_mm("table", tmp_path)
     assert run.returncode == 2 and "too few to learn from" in run.stderr and run.stderr.count("\n") == 1
 

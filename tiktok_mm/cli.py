@@ -233,20 +233,21 @@ def extract(
     preset: Annotated[
         str,
         typer.Option(
-            help="compact: area shrinking and the small Whisper checkpoint. paper: bilinear shrinking and Whisper base."
+            help="compact: area shrinking of the frames. paper: bilinear, and Whisper base whatever the corpus."
         ),
     ] = "compact",
     frame_skip: Annotated[int, typer.Option(min=1, help="Sample one frame in this many.")] = 200,
     whisper: Annotated[
         str | None,
         typer.Option(
-            help="words (reads 40 words; for trying things out), a name such as base (downloaded once), or a file.",
-            show_default="the preset's",
+            help="A name such as base (downloaded once), a file, a folder of Hugging Face's, or demo (reads 40 words).",
+            show_default="base; demo for a synthetic corpus",
         ),
     ] = None,
     language: Annotated[
-        str | None, typer.Option(help="Language of the speech, such as en.", show_default="detected by Whisper")
+        str | None, typer.Option(help="Language of the speech, such as en or German.", show_default="detected")
     ] = None,
+    fast: Annotated[bool, typer.Option(help="Decode text in 8-bit integers (extra: fast).")] = False,
     workers: Workers = None,
     sheet: Annotated[bool, typer.Option(help="Also draw contact_sheet.png.")] = True,
 ):
@@ -263,7 +264,7 @@ def extract(
     from tiktok_mm.visual import VISUAL_PRESETS
 
     visual = replace(VISUAL_PRESETS[one_of(preset, VISUAL_PRESETS, "preset")], frame_skip=frame_skip)
-    audio = replace(AUDIO_PRESETS[preset], language=language)
+    audio = replace(AUDIO_PRESETS[preset], language=language, fast=fast)
     opened = open_corpus(corpus)
     summary = extract(opened, visual, replace(audio, whisper=whisper or audio.whisper), workers, _progress())
     typer.echo(summary)

@@ -17,13 +17,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..audio import AudioConfig, audio_key, extract_audio, load_transcript, load_whisper, write_transcripts
+from ..audio import AudioConfig, audio_key, extract_audio, load_transcript, write_transcripts
 from ..lib.core import UserError, error_text
 from ..lib.media import av_logging_off
 from ..lib.parallel import n_cores, one_thread, process_pool, submit_all
 from ..lib.store import Corpus, config_hash, features_header, is_cached, write_jsonl
 from ..lib.text import fit_text, fonts_for
 from ..lib.tracks import cannot_open
+from ..lib.whisper_models import load_whisper
 from ..visual import VisualConfig, extract_visual, load_clip
 
 # %% ../../nbs/pipeline/extract.ipynb #3fe84569
@@ -125,6 +126,7 @@ class ExtractionSummary:
     cached: int = 0  # extracted by an earlier run with the same settings
     failures: list[dict] = field(default_factory=list)  # id, stage, reason
     notices: dict[str, list[str]] = field(default_factory=dict)  # id → what a person should know about the video
+    whisper: str = ""  # the checkpoint
 
     @property
     def failed(self) -> int:
@@ -145,6 +147,8 @@ class ExtractionSummary:
                 f"{len(self.notices)} videos are used, but something was noticed (`tiktok-mm check` lists all):"
             )
             lines += [f"  {id}: {'; '.join(notices)}" for id, notices in [*self.notices.items()][:10]]
+        if self.whisper == "demo":
+            lines.append("transcripts by the built-in checkpoint, which knows forty words: --whisper base reads all")
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -160,10 +164,11 @@ def extract(
     "Extract frames, sound, transcript and embedding of every video that does not have them yet."
     from tqdm import tqdm
 
+    audio = audio.for_corpus(corpus)  # a wrong language fails here, and a wrong name in the next line but one, once
     tasks = _make_tasks(corpus, visual, audio)
-    load_whisper(audio.whisper)  # a wrong name fails here, once
+    load_whisper(audio.whisper, audio.language, audio.fast)
     todo = [task for task in tasks if not task.is_done()]
-    summary = ExtractionSummary(len(tasks), cached=len(tasks) - len(todo))
+    summary = ExtractionSummary(len(tasks), cached=len(tasks) - len(todo), whisper=audio.whisper)
     _write_failures(corpus, summary)
     workers = min(workers or n_cores(), max(1, len(todo)))
     with tqdm(total=len(todo), desc="extracting", unit="video", disable=not progress or not todo, leave=False) as bar:
