@@ -27,7 +27,7 @@ def image_of(n: int, width: int, height: int) -> np.ndarray:
 
 @contextmanager
 def same_scheduling() -> Iterator[None]:
-    "SVT-AV1 makes the thread that calls it a real-time one, and a browser that is then started from it starves the rest."
+    "SVT-AV1 makes the thread that calls it a real-time one; a browser that is started from it then starves the rest."
     policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
     try:
         yield
