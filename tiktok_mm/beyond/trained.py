@@ -95,7 +95,7 @@ def read_videos(self: Run, corpus: Corpus, ids: Sequence[str]) -> Dataset:
     if missing := [id for id in ids if not corpus.features("visual", id).exists()]:
         raise UserError(f"{len(missing)} videos have no features, {missing[0]!r} first: run `tiktok-mm extract`")
     corpus, autoencoder = corpus.subset(corpus.table.id.isin(ids)), self.folder.parent / "autoencoder"
-    if encoded := {"embedding", "states"} & set(self.model.reads):
+    if encoded := {"embedding", "states", "shapes"} & set(self.model.reads):
         if not (autoencoder / "run.json").exists():
             raise UserError(f"{self.folder.parent} has no autoencoder, whose embeddings {self.settings.id} reads")
         embed_corpus(corpus, autoencoder)
