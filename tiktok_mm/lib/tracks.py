@@ -209,13 +209,10 @@ def video_track(
     if not known:
         raise NoMedia(_no_decoder(container, films[0], "its video"), path)
     counts = _frame_counts(container, known)
-
-    def rank(item) -> tuple:
-        film, count = item
-        codec = film.codec_context
-        return count * 10 >= max(counts), bool(film.disposition & Disposition.default), codec.width * codec.height
-
-    return max(zip(known, counts), key=rank)[0]
+    known = [film for film, count in zip(known, counts) if count * 10 >= max(counts)]
+    largest = max(film.width * film.height for film in known)
+    known = [film for film in known if film.width * film.height * 4 > largest] or known
+    return next((film for film in known if film.disposition & Disposition.default), known[0])
 
 # %% ../../nbs/lib/tracks.ipynb #fbbd637e
 def sound_track(
