@@ -32,9 +32,7 @@ from tiktok_mm.lib.store import (
     content_hash,
     features_header,
     is_current,
-    read_jsonl,
     save_features,
-    write_jsonl,
 )
 from .lib.tracks import BrokenFile, clear_packets, lost_sound, open_media, sound_track
 from .lib.transcripts import POSITIONS, Segment, transcribe_stretches
@@ -374,8 +372,7 @@ def write_transcripts(corpus: Corpus) -> None:
         [id for id in corpus.table.id if corpus.features("audio", id).exists()],
         corpus.file("transcripts.jsonl"),
     )
-    transcripts = [load_transcript(corpus, id) for id in ids]
-    with suppress(UserError):  # a file that somebody edited is written again
-        if path.exists() and read_jsonl(path) == json.loads(json.dumps(transcripts)):
-            return
-    write_jsonl(path, transcripts)
+    lines = [json.dumps(load_transcript(corpus, id), ensure_ascii=False) + "\n" for id in ids]
+    if not path.exists() or path.read_bytes() != "".join(lines).encode():
+        with atomic_write(path) as part:
+            part.write_text("".join(lines), encoding="utf-8", newline="\n")

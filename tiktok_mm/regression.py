@@ -205,7 +205,7 @@ def _metadata(run: RunConfig, videos: Dataset, split: Split, outputs: int, targe
         "outputs": outputs,
         "target": asdict(target),
         "split": asdict(split),
-        "data": _fingerprint(videos, reads, run.encoder),
+        "data": _fingerprint(videos.subset([*split.train, *split.valid]), reads, run.encoder),
     }
 
 
@@ -216,7 +216,7 @@ def _input_sizes(videos: Dataset) -> dict[str, list[int]]:
 
 
 def _fingerprint(videos: Dataset, reads: Sequence[str], encoder: str | None) -> list[str]:
-    "A hash of everything that a model reads, and of the encoder that it starts from."
+    "A hash of everything that a model reads of these videos, and of the encoder that it starts from."
     start = [hashlib.sha256((Path(encoder) / "weights.safetensors").read_bytes()).hexdigest()[:16]] if encoder else []
     return [videos.fingerprint([*({"views_k", *reads} - {"frame_mask"})]), *start]
 
