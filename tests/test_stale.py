@@ -1,5 +1,6 @@
 "A file is used only if its source, its settings and the code that made it are still the same; else it is made again."
 
+import errno
 import json
 import os
 import shutil
@@ -269,6 +270,38 @@ def test_contact_sheet(corpus):
     command = [sys.executable, "-m", "tiktok_mm", "extract", str(corpus), "--frame-skip", "100", "--no-sheet"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, sheet.exists()) == (0, False), done.stderr
+
+
+def test_a_full_disk_at_the_picture_is_one_line(corpus, monkeypatch):
+    "The features are kept; the same command draws the sheet."
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tiktok_mm.pipeline.extract.save_figure", full)
+        with pytest.raises(UserError, match="the disk is full: make room"):
+            update_contact_sheet(open_corpus(corpus))
+    assert update_contact_sheet(open_corpus(corpus)).exists() and run_extract(corpus).cached == 3
+
+
+def test_linked_videos(source, tmp_path):
+    "A linked folder, a link, and a link that a column `path` names: a change behind the link is seen."
+    folder, (inside, link, named) = tmp_path / "linked", ids_of(source)
+    (folder / "kept").mkdir(parents=True)
+    behind = shutil.copytree(source / "videos", tmp_path / "behind")
+    for id in (link, named):
+        (behind / f"{id}.mp4").rename(tmp_path / f"{id}.mp4")
+    (folder / "videos").symlink_to(behind)
+    (folder / f"{link}.mp4").symlink_to(tmp_path / f"{link}.mp4")
+    (folder / "kept" / "any name.mp4").symlink_to(tmp_path / f"{named}.mp4")
+    (folder / "list.csv").write_text(f"id,views,path\n{inside},10,\n{link},20,\n{named},30,kept/any name.mp4\n")
+    demo = AudioConfig("demo")
+    assert run_extract(folder, audio=demo).extracted == 3
+    before = made(folder)
+    shutil.copy(source / "videos" / f"{link}.mp4", tmp_path / f"{named}.mp4")
+    assert run_extract(folder, audio=demo).extracted == 1
+    assert changed(before, folder) == {*of(named, "visual", "audio", "wav"), "transcripts.jsonl"}
 
 
 def test_what_cannot_be_made_again_is_not_kept(corpus):
