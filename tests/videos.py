@@ -1,5 +1,8 @@
 "Small videos with every property that a download may have, encoded by PyAV."
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,6 +25,16 @@ def image_of(n: int, width: int, height: int) -> np.ndarray:
     return np.ascontiguousarray(np.roll(smooth, (3 * n, 2 * n), (0, 1))[:height, :width])
 
 
+@contextmanager
+def same_scheduling() -> Iterator[None]:
+    "SVT-AV1 makes the thread that calls it a real-time one; a browser that is started from it then starves the rest."
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
 def make_video(
     path: Path,
     codec: str = "libx264",
@@ -33,7 +46,7 @@ def make_video(
 ) -> Path:
     "Encode `frames` images at 30 frames a second, or at `times` in milliseconds."
     options = FASTEST.get(codec, {"preset": "8"}) | options
-    with av.open(str(path), "w") as box:
+    with same_scheduling(), av.open(str(path), "w") as box:
         stream = box.add_stream(codec, rate=30, options=options)
         stream.width, stream.height, stream.pix_fmt = *size, pixels
         if times:
