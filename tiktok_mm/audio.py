@@ -66,7 +66,7 @@ def extract_wav(
     "Write the sound of a video as 16 kHz mono 16-bit wav, atomically; a broken sound track gives what can be decoded."
     import ffmpeg
 
-    provenance, number = sound_provenance(content_hash(path)), _track_number(path)
+    number, provenance = _track_number(path), sound_provenance(content_hash(path))
     if number is None:
         Path(target).unlink(missing_ok=True)
         return False

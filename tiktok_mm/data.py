@@ -85,11 +85,14 @@ class CorpusCheck:
         "Whether training may start, once the features are extracted."
         return not (self.findings.level == "error").any()
 
-    def to_dict(self) -> dict:  # format, videos, usable, groups, ok, command, findings (a list of records)
+    def to_dict(
+        self,
+    ) -> dict:  # format, videos, usable, groups, ok, findings (a list of records), and command if there is one
         "The result as JSON can hold it."
         findings = self.findings.astype(str).to_dict("records")
         counts = {"format": self.format, "videos": self.videos, "usable": self.usable, "groups": self.groups}
-        return {**counts, "ok": bool(self.ok), "command": self.command, "findings": findings}
+        command = {"command": self.command} if self.command else {}
+        return {**counts, "ok": bool(self.ok), **command, "findings": findings}
 
     def __str__(self):
         lines = [f"metadata: {self.format}"] * bool(self.format)
