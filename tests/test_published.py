@@ -21,7 +21,7 @@ from tiktok_mm.autoencoder import (
 )
 from tiktok_mm.lib.batch import Batch, embedding_file, pad_frames
 from tiktok_mm.lib.core import UserError
-from tiktok_mm.lib.store import Corpus, load_features, save_features
+from tiktok_mm.lib.store import Corpus, Provenance, load_features, save_features
 from tiktok_mm.lib.training import save_weights
 from tiktok_mm.visual import VISUAL_PRESETS, read_clip
 
@@ -150,7 +150,7 @@ def test_run_folder_says_which_cell(swapped, tmp_path):
 def test_embeddings_of_the_other_cell_are_made_anew(tmp_path):
     corpus = Corpus(tmp_path, pd.DataFrame({"id": ["a"], "views_k": 1.0}))
     clip = np.random.default_rng(0).integers(0, 256, (3, 2, 128, 72), np.uint8)
-    save_features(corpus.features("visual", "a"), {"clip": clip}, key="a clip")
+    save_features(corpus.features("visual", "a"), {"clip": clip}, Provenance("visual", {}, "a"))
     weights, embeddings = ConvLSTMAutoencoder(AutoencoderConfig.compact(hidden=4)).state_dict(), []
     for swapped in (False, True):
         model = ConvLSTMAutoencoder(AutoencoderConfig.compact(hidden=4, swapped=swapped))

@@ -4,10 +4,14 @@
 
 # %% auto #0
 __all__ = ['AUDIO_PRESETS', 'MOST_ROWS', 'HOP', 'SILENCE', 'N_ACOUSTICS', 'BLOCK', 'CONTEXT', 'has_sound', 'extract_wav',
-           'read_wav', 'AudioConfig', 'StateMeans', 'embed', 'text_tokens', 'token_embeddings', 'acoustics',
-           'manner_rows', 'audio_key', 'sound_notices', 'extract_audio', 'load_transcript', 'write_transcripts']
+           'sound_provenance', 'stored_sound_provenance', 'read_wav', 'AudioConfig', 'StateMeans', 'embed',
+           'text_tokens', 'token_embeddings', 'acoustics', 'manner_rows', 'audio_provenance', 'audio_is_current',
+           'sound_notices', 'extract_audio', 'load_transcript', 'write_transcripts']
 
 # %% ../nbs/03_audio.ipynb #51759a23
+import json
+import os
+import shlex
 import wave
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -23,16 +27,16 @@ from .lib.core import UserError
 from .lib.media import SAMPLE_RATE, run_ffmpeg
 from tiktok_mm.lib.store import (
     Corpus,
+    Provenance,
     atomic_write,
-    config_hash,
+    content_hash,
     features_header,
-    is_cached,
+    is_current,
     save_features,
-    write_jsonl,
 )
 from .lib.tracks import BrokenFile, clear_packets, lost_sound, open_media, sound_track
 from .lib.transcripts import POSITIONS, Segment, transcribe_stretches
-from .lib.whisper_models import checkpoint_key, language_code, load_whisper
+from .lib.whisper_models import checkpoint_file, checkpoint_key, language_code, load_whisper
 
 # %% ../nbs/03_audio.ipynb #7aced67e
 def has_sound(
@@ -58,12 +62,13 @@ def _track_number(path: str | Path) -> int | None:
 def extract_wav(
     path: str | Path,  # a video file
     target: str | Path,  # the wav file to write
-) -> bool:  # whether there is a sound track; no file is written if not
+) -> bool:  # whether there is a sound track; if not, there is no wav file either
     "Write the sound of a video as 16 kHz mono 16-bit wav, atomically; a broken sound track gives what can be decoded."
     import ffmpeg
 
-    number = _track_number(path)
+    number, provenance = _track_number(path), sound_provenance(content_hash(path))
     if number is None:
+        Path(target).unlink(missing_ok=True)
         return False
     track = ffmpeg.input(f"file:{path}")[str(number)]
     try:
@@ -71,10 +76,45 @@ def extract_wav(
     except UserError as error:
         damaged = str(error).startswith("ffmpeg failed")
         raise UserError(f"{Path(path).name}: {'its sound cannot be decoded' if damaged else error}") from None
-    with atomic_write(target) as part, wave.open(str(part), "wb") as file:
-        file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))  # mono, 2 bytes a sample
-        file.writeframes(samples)
+    with atomic_write(target) as part:
+        with wave.open(str(part), "wb") as file:
+            file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))  # mono, 2 bytes a sample
+            file.writeframes(samples)
+        _append_comment(part, json.dumps(asdict(provenance)))
     return True
+
+# %% ../nbs/03_audio.ipynb #5a1e0012
+def sound_provenance(
+    source: str,  # `content_hash` of the video
+) -> Provenance:
+    "What a wav file is made from."
+    return Provenance("sound", {"rate": SAMPLE_RATE}, source)
+
+
+def _append_comment(
+    path: Path,  # a wav file
+    comment: str,
+) -> None:
+    "Add a comment behind the samples: a chunk LIST of the kind INFO, with the entry ICMT."
+    text = comment.encode() + b"\0" * (1 + (len(comment.encode()) + 1) % 2)
+    info = b"INFOICMT" + len(text).to_bytes(4, "little") + text
+    with open(path, "rb+") as file:
+        file.seek(0, os.SEEK_END)
+        file.write(b"LIST" + len(info).to_bytes(4, "little") + info)
+        size = file.tell() - 8
+        file.seek(4)
+        file.write(size.to_bytes(4, "little"))
+
+
+def stored_sound_provenance(path: str | Path) -> Provenance | None:
+    "What a wav file of `extract_wav` was made from; None for any other file, or if there is none."
+    try:
+        with open(path, "rb") as file:
+            file.seek(-min(4096, os.path.getsize(path)), os.SEEK_END)
+            comment = file.read().rpartition(b"ICMT")[2][4:]
+        return Provenance.from_dict(json.loads(comment.rstrip(b"\0")))
+    except (OSError, ValueError):
+        return None
 
 # %% ../nbs/03_audio.ipynb #e9e1eead
 def read_wav(path: str | Path) -> np.ndarray:  # (samples,), float32 within ±1
@@ -243,20 +283,34 @@ def _acoustics_in_blocks(sound: np.ndarray) -> Iterator[np.ndarray]:  # (up to B
         yield acoustics(sound[start * HOP : (last + CONTEXT) * HOP])[first - start : last - start]
 
 # %% ../nbs/03_audio.ipynb #a8cc9516
-def audio_key(
-    path: Path,
+def audio_provenance(
+    source: str,  # `content_hash` of the video
     config: AudioConfig,  # with a checkpoint, from `for_corpus`
-) -> str:
-    "The key of a video's sound features."
-    heard = "" if config.whisper == "demo" else ", speech by silero-vad" + ", 8-bit decoder" * config.fast
-    return config_hash(
-        {
-            "checkpoint": checkpoint_key(config.whisper),
-            "language": config.language,
-            "holds": f"layers, words, tokens, rows{heard}",
-        },
-        path,
-    )
+) -> Provenance:
+    "What transcript and hidden states are made from."
+    demo = checkpoint_file(config.whisper) == checkpoint_file("demo")
+    fast = config.fast and config.whisper != "demo"
+    settings = {
+        "checkpoint": checkpoint_key(config.whisper),
+        "language": config.language,
+        "voice_detection": not demo,
+        "fast": fast,
+    }
+    language = f" --language {config.language}" if config.language else ""
+    options = f"--whisper {shlex.quote(config.whisper)}{language}{' --fast' * fast}"
+    return Provenance("audio", settings, source, options)
+
+
+def audio_is_current(
+    corpus: Corpus,
+    id: str,
+    source: str,  # `content_hash` of the video
+    config: AudioConfig,  # with a checkpoint, from `for_corpus`
+) -> bool:
+    "Whether features are cached for the same settings and file, with the sound of that file, if there is a wav."
+    wav = corpus.wav(id)
+    of_this_file = not wav.exists() or stored_sound_provenance(wav) == sound_provenance(source)
+    return of_this_file and is_current(corpus.features("audio", id), audio_provenance(source, config))
 
 # %% ../nbs/03_audio.ipynb #a0c9c3b7
 def sound_notices(
@@ -278,10 +332,10 @@ def extract_audio(
 ) -> bool:  # whether the sound was extracted; False if it was cached
     "Store the sound, the transcript and the embedding of a video, unless cached for the same settings and file."
     config = config.for_corpus(corpus)
-    target, key, wav = corpus.features("audio", id), audio_key(path, config), corpus.wav(id)
-    if is_cached(target, key):
+    source, wav = content_hash(path), corpus.wav(id)
+    if audio_is_current(corpus, id, source, config):
         return False
-    has_sound = (wav.exists() and wav.stat().st_mtime >= path.stat().st_mtime) or extract_wav(path, wav)
+    has_sound = stored_sound_provenance(wav) == sound_provenance(source) or extract_wav(path, wav)
     sound = read_wav(wav) if has_sound else np.zeros(0, np.float32)
     model = load_whisper(config.whisper, config.language, config.fast)
     means, segments, language = embed(model, sound, config.language)
@@ -302,7 +356,7 @@ def extract_audio(
         "segments": [asdict(s) for s in segments],
         "notices": sound_notices(path, has_sound, sound),
     }
-    save_features(target, arrays, key, metadata)
+    save_features(corpus.features("audio", id), arrays, audio_provenance(source, config), metadata)
     return True
 
 # %% ../nbs/03_audio.ipynb #b33da391
@@ -313,6 +367,12 @@ def load_transcript(corpus: Corpus, id: str) -> dict:  # id, text, language, sou
 
 
 def write_transcripts(corpus: Corpus) -> None:
-    "Write `transcripts.jsonl`: the transcript of every video that has one, in the order of the table."
-    ids = [id for id in corpus.table.id if corpus.features("audio", id).exists()]
-    write_jsonl(corpus.file("transcripts.jsonl"), [load_transcript(corpus, id) for id in ids])
+    "Write `transcripts.jsonl`, unless it is up to date: every transcript that there is, in the order of the table."
+    ids, path = (
+        [id for id in corpus.table.id if corpus.features("audio", id).exists()],
+        corpus.file("transcripts.jsonl"),
+    )
+    lines = [json.dumps(load_transcript(corpus, id), ensure_ascii=False) + "\n" for id in ids]
+    if not path.exists() or path.read_bytes() != "".join(lines).encode():
+        with atomic_write(path) as part:
+            part.write_text("".join(lines), encoding="utf-8", newline="\n")

@@ -25,7 +25,7 @@ from .lib.batch import Batch, Dataset, embedding_file, pad_frames
 from .lib.cells import pixel_features
 from .lib.core import UserError
 from .lib.shapes import shape_features
-from .lib.store import Corpus, config_hash, features_header, is_cached, load_features, save_features
+from .lib.store import VERSIONS, Corpus, Provenance, content_hash, is_current, load_features, save_features
 from .lib.training import TrainConfig, load_weights, same_run, save_weights, train_model
 from .lib.winograd import WinogradStep, use_winograd
 
@@ -236,6 +236,7 @@ def fit_autoencoder(
     model = ConvLSTMAutoencoder(config)
     metadata = {
         "model": "autoencoder",
+        "version": VERSIONS["run"],
         "config": asdict(config),
         "training": training.identity(),
         "train": train.ids,
@@ -315,21 +316,16 @@ def embed_corpus(
 
     model, made = load_autoencoder(autoencoder), 0
     digest = hashlib.sha256((Path(autoencoder) / "weights.safetensors").read_bytes()).hexdigest()
+    settings = {"weights": digest, "grid": list(model.config.grid), "swapped": model.config.swapped}
     for id in tqdm(corpus.table.id, desc="embedding", unit="video", disable=not progress, leave=False):
         clip, target = corpus.features("visual", id), embedding_file(autoencoder, id)
-        key = config_hash(
-            {
-                "weights": digest,
-                "clip": features_header(clip).get("key"),
-                "grid": model.config.grid,
-                "swapped": model.config.swapped,
-                "holds": "states, colours, edges, changes, shapes",
-            }
-        )
-        if not clip.exists() or is_cached(target, key):
+        if not clip.exists():
+            target.unlink(missing_ok=True)
             continue
-        save_features(target, embed_clip(model, load_features(clip)["clip"]), key)
-        made += 1
+        provenance = Provenance("embedding", settings, content_hash(clip))
+        if not is_current(target, provenance):
+            save_features(target, embed_clip(model, load_features(clip)["clip"]), provenance)
+            made += 1
     return made
 
 # %% ../nbs/04_autoencoder.ipynb #a7b11002

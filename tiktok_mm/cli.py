@@ -259,8 +259,7 @@ def extract(
 
     from tiktok_mm.audio import AUDIO_PRESETS
     from tiktok_mm.data import open_corpus
-    from tiktok_mm.lib.figures import save_figure
-    from tiktok_mm.pipeline.extract import contact_sheet, extract
+    from tiktok_mm.pipeline.extract import extract, update_contact_sheet
     from tiktok_mm.visual import VISUAL_PRESETS
 
     visual = replace(VISUAL_PRESETS[one_of(preset, VISUAL_PRESETS, "preset")], frame_skip=frame_skip)
@@ -268,8 +267,8 @@ def extract(
     opened = open_corpus(corpus)
     summary = extract(opened, visual, replace(audio, whisper=whisper or audio.whisper), workers, _progress())
     typer.echo(summary)
-    if sheet and len(summary.failures) < summary.videos:
-        typer.echo(f"contact sheet: {save_figure(contact_sheet(opened), opened.file('contact_sheet.png'))}")
+    if drawn := update_contact_sheet(opened, sheet):
+        typer.echo(f"contact sheet: {drawn}")
     if summary.failures:
         raise typer.Exit(1)
 

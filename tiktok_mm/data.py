@@ -20,7 +20,7 @@ from .formats.sources import Source, find_sources
 from .lib.core import UserError
 from .lib.media import probe_all
 from .lib.splits import group_videos, make_split, near_duplicate_pairs
-from .lib.store import Corpus
+from .lib.store import Corpus, stale_features
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ CHECKS = {  # name: (level, what it means)
     "missing file": ("warning", "no video file has this id; left out"),
     "unreadable": ("warning", "the video cannot be decoded; left out"),
     "notice": ("warning", "the video is used, but something was noticed while it was read"),
+    "stale features": ("warning", "nothing is trained before these features are made again"),
     "several files": ("warning", "more than one video file has this id: the first one is used"),
     "orphan": ("warning", "a video file without a record; not used"),
     "near-duplicate": ("warning", "the same video again; kept in one part of a split"),
@@ -77,17 +78,21 @@ class CorpusCheck:
     groups: int  # of these that are independent of each other: near-duplicates count once
     findings: pd.DataFrame  # one row a finding: check, level, id, detail
     format: str = ""  # the collector of the metadata, and its file
+    command: str = ""  # that makes stale features again; empty if there are none
 
     @property
     def ok(self) -> bool:
-        "Whether training may start."
+        "Whether training may start, once the features are extracted."
         return not (self.findings.level == "error").any()
 
-    def to_dict(self) -> dict:  # videos, usable, groups, ok, findings (a list of records)
+    def to_dict(
+        self,
+    ) -> dict:  # format, videos, usable, groups, ok, findings (a list of records), and command if there is one
         "The result as JSON can hold it."
         findings = self.findings.astype(str).to_dict("records")
         counts = {"format": self.format, "videos": self.videos, "usable": self.usable, "groups": self.groups}
-        return {**counts, "ok": bool(self.ok), "findings": findings}
+        command = {"command": self.command} if self.command else {}
+        return {**counts, "ok": bool(self.ok), **command, "findings": findings}
 
     def __str__(self):
         lines = [f"metadata: {self.format}"] * bool(self.format)
@@ -95,7 +100,7 @@ class CorpusCheck:
         for name, found in self.findings.groupby("check", sort=False):
             lines += _describe(name, found)
         end = "training may start" if self.ok else "training may not start before the errors are fixed"
-        return "\n".join([*lines, end])
+        return "\n".join([*lines, f"{end}; before it, run {self.command}" if self.ok and self.command else end])
 
     __repr__ = __str__
 
@@ -212,10 +217,14 @@ def check_corpus(
     good = media[media.error == ""]
     pairs = near_duplicate_pairs(good)
     groups = group_videos(good.index, pairs)
+    stale = stale_features(corpus)
+    found = _findings(corpus, media, pairs, groups, files)
+    found["stale features"] = list(stale.videos.items()) if stale else []
     rows = [
         {"check": name, "level": CHECKS[name][0], "id": id, "detail": detail}
-        for name, found in _findings(corpus, media, pairs, groups, files).items()
-        for id, detail in found
+        for name in CHECKS
+        for id, detail in found[name]
     ]
     findings = pd.DataFrame(rows, columns=["check", "level", "id", "detail"])
-    return CorpusCheck(len(table), len(good), groups.nunique(), findings, corpus.format)
+    command = stale.command if stale else ""
+    return CorpusCheck(len(table), len(good), groups.nunique(), findings, corpus.format, command)

@@ -39,7 +39,7 @@ from .lib.metrics import METRICS
 from .lib.parallel import n_cores, one_thread, run_parallel
 from .lib.runs import RunConfig, default_runs, find_run, with_seeds
 from .lib.splits import SMALL_CORPUS, SPLITS, Split, default_sizes, make_split, near_duplicates
-from .lib.store import Corpus, atomic_write, write_json
+from .lib.store import VERSIONS, Corpus, atomic_write, stale_features, write_json
 from .lib.targets import ScaledOutput, TargetScaler
 from tiktok_mm.lib.training import (
     best_precision,
@@ -199,12 +199,13 @@ def _metadata(run: RunConfig, videos: Dataset, split: Split, outputs: int, targe
     changed = {"training": run.training.identity(), "encoder": run.encoder and Path(run.encoder).name}
     settings = {name: value for name, value in asdict(run).items() if name not in ("label", "variant")}
     return {
+        "version": VERSIONS["run"],
         "run": settings | changed,
         "inputs": _input_sizes(videos),
         "outputs": outputs,
         "target": asdict(target),
         "split": asdict(split),
-        "data": _fingerprint(videos, reads, run.encoder),
+        "data": _fingerprint(videos.subset([*split.train, *split.valid]), reads, run.encoder),
     }
 
 
@@ -215,7 +216,7 @@ def _input_sizes(videos: Dataset) -> dict[str, list[int]]:
 
 
 def _fingerprint(videos: Dataset, reads: Sequence[str], encoder: str | None) -> list[str]:
-    "A hash of everything that a model reads, and of the encoder that it starts from."
+    "A hash of everything that a model reads of these videos, and of the encoder that it starts from."
     start = [hashlib.sha256((Path(encoder) / "weights.safetensors").read_bytes()).hexdigest()[:16]] if encoder else []
     return [videos.fingerprint([*({"views_k", *reads} - {"frame_mask"})]), *start]
 
@@ -266,10 +267,12 @@ def prepare_experiment(
 
 # %% ../nbs/07_regression.ipynb #32e82d32
 def _with_features(corpus: Corpus) -> Corpus:
-    "The videos that have a clip; those that failed to decode are left out of training and of the test."
+    "The videos that have a clip; the others are left out. `UserError` if features have to be made again."
     have = [corpus.features("visual", id).exists() for id in corpus.table.id]
     if not any(have):
         raise UserError(f"{corpus.folder} has no features yet: run `tiktok-mm extract {corpus.folder}`")
+    if stale := stale_features(corpus):
+        raise UserError(str(stale))
     return corpus.subset(have)
 
 

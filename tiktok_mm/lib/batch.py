@@ -156,7 +156,9 @@ def fingerprint(
     digest = hashlib.sha256()
     for name in sorted(fields):
         for array in getattr(self, name):
-            digest.update(np.ascontiguousarray(array).tobytes())
+            values = np.asarray(array)
+            digest.update(f"{name} {values.dtype} {values.shape}".encode())
+            digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()[:16]
 
 # %% ../../nbs/lib/batch.ipynb #baa69e58

@@ -20,12 +20,13 @@ def save_figure(
     figure,  # of matplotlib
     path: str | Path,
     dpi: int = 110,  # pixels an inch
+    comment: str | None = None,  # that is stored in the file
 ) -> Path:
     "Save a figure as a PNG file with an atomic write, and close it."
     import matplotlib.pyplot as plt
 
     with atomic_write(path) as part:
-        figure.savefig(part, format="png", dpi=dpi, bbox_inches="tight")
+        figure.savefig(part, format="png", dpi=dpi, bbox_inches="tight", metadata={"Comment": comment})
     plt.close(figure)
     return Path(path)
 

@@ -38,16 +38,24 @@ def checkpoint_file(name: str) -> str:  # `demo`, one of Whisper's names, a file
     raise UserError(f"no Whisper checkpoint {name!r}: choose demo, a file, a folder, or one of {known}")
 
 
-@cache
 def checkpoint_key(name: str) -> str:
-    "The part of a feature key that identifies a checkpoint: the digest of its files, or Whisper's own name."
+    "What identifies a checkpoint in the header of features: the digest of its files, or Whisper's own name."
     path = Path(checkpoint_file(name))
+    if not path.exists():
+        return str(path)
+    files = sorted([*path.glob("*.safetensors"), *path.glob("config.json")]) if path.is_dir() else [path]
+    return _digest(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+@cache
+def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:  # 16 hexadecimal digits
+    "The digest of the content of files, computed once a process while their sizes and times stay the same."
     digest = hashlib.sha256()
-    for file in sorted(path.glob("*.safetensors")) if path.is_dir() else [path] if path.is_file() else []:
+    for file, _, _ in files:
         with open(file, "rb") as opened:
             while block := opened.read(1 << 22):
                 digest.update(block)
-    return digest.hexdigest()[:16] if path.exists() else str(path)
+    return digest.hexdigest()[:16]
 
 # %% ../../nbs/lib/whisper_models.ipynb #2b5a000b
 def language_code(
@@ -171,10 +179,10 @@ def load_whisper(
     language: str | None = None,  # that it has to know, such as de
     fast: bool = False,  # decode with CTranslate2
 ):
-    "A Whisper model with a caching encoder, loaded once per process; `UserError` if it cannot be loaded."
+    "A Whisper model with a caching encoder, loaded once a process; `UserError` if it cannot be loaded."
     from whisper.tokenizer import LANGUAGES
 
-    model = _load(checkpoint_file(name), fast and name != "demo")
+    model = _load(checkpoint_file(name), checkpoint_key(name), fast and name != "demo")
     known = list(LANGUAGES)[: model.num_languages] if model.is_multilingual else ["en"]
     if language is not None and language not in known:
         what = "it is multilingual, but without this one" if model.is_multilingual else "it knows English only"
@@ -183,7 +191,7 @@ def load_whisper(
 
 
 @cache
-def _load(file: str, fast: bool):
+def _load(file: str, key: str, fast: bool):  # by its key, too: another checkpoint may take the place of a file
     flush_denormals()
     model = _from_path(Path(file)) if Path(file).exists() else _from_whisper(file)
     model.eval()
