@@ -249,6 +249,9 @@ def extract(
     ] = None,
     fast: Annotated[bool, typer.Option(help="Decode text in 8-bit integers (extra: fast).")] = False,
     workers: Workers = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Another folder for all that is made; `table` that one.", show_default="CORPUS")
+    ] = None,
     sheet: Annotated[bool, typer.Option(help="Also draw contact_sheet.png.")] = True,
 ):
     """Extract frames, sound, transcript and embedding of every video of a corpus.
@@ -258,13 +261,13 @@ def extract(
     from dataclasses import replace
 
     from tiktok_mm.audio import AUDIO_PRESETS
-    from tiktok_mm.data import open_corpus
+    from tiktok_mm.data import open_corpus, refer_to
     from tiktok_mm.pipeline.extract import extract, update_contact_sheet
     from tiktok_mm.visual import VISUAL_PRESETS
 
     visual = replace(VISUAL_PRESETS[one_of(preset, VISUAL_PRESETS, "preset")], frame_skip=frame_skip)
     audio = replace(AUDIO_PRESETS[preset], language=language, fast=fast)
-    opened = open_corpus(corpus)
+    opened = refer_to(open_corpus(corpus), out) if out else open_corpus(corpus)
     summary = extract(opened, visual, replace(audio, whisper=whisper or audio.whisper), workers, _progress())
     typer.echo(summary)
     if drawn := update_contact_sheet(opened, sheet):

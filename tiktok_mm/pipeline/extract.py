@@ -89,7 +89,7 @@ class ExtractTask:
 _FATAL_ERRORS = {
     errno.ENOSPC: "the disk is full: make room",
     errno.EDQUOT: "your disk quota is used up: make room",
-    errno.EROFS: "the corpus folder is read-only: make it writable",
+    errno.EROFS: "the corpus folder is read-only: make it writable, or give --out FOLDER",
     errno.EACCES: "there is no permission to write to the corpus folder: make it writable",
 }
 
