@@ -247,7 +247,7 @@ def run(*arguments) -> tuple[int, str, str]:
     [
         ({}, "found no file"),
         ({"a.csv": TABLE, "intro.mp4": "x"}, "none of the 12 videos is in"),
-        ({"a.csv": TABLE, **{f"{id}.mp4": "<html>" for id in IDS}}, "can be read: 7300000000000000011: Invalid data"),
+        ({"a.csv": TABLE, **{f"{id}.mp4": "<html>" for id in IDS}}, "can be read: 7300000000000000011: a web page"),
         ({"a.csv": "id,views\n7.3E+18,5\n"}, "rounded by a spreadsheet"),
     ],
 )
