@@ -115,9 +115,10 @@ def fit(
         run = replace(run, training=replace(run.training, lr=_best_rate(losses, constant_loss)))
     model = _untrained(run, train, outputs)
     identity = metadata | {"lr": run.training.lr}
-    train_model(model, objective(run.loss), train, folder, run.training, valid, metadata=identity, progress=progress)
+    loss, training = objective(run.loss), run.training
+    log = train_model(model, loss, train, folder, training, valid, metadata=identity, progress=progress)
     found = {"parameters": count_parameters(model), "lr": run.training.lr, "loss_by_lr": losses}
-    found |= {"train_loss": _mean_loss(model, train, run.loss), "constant_loss": constant_loss}
+    found |= {"train_loss": _least_loss(model, train, run.loss, log), "constant_loss": constant_loss}
     save_weights(folder, model, metadata | found)
     shutil.rmtree(Path(folder) / "learning-rates", ignore_errors=True)
     return model
@@ -154,9 +155,9 @@ def _try_learning_rates(
         if {**stored, "losses": None} != {**result, "losses": None}:
             training = replace(run.training, lr=lr, epochs=max(1, round(PROBE * run.training.epochs)))
             model = _untrained(run, train, outputs)
-            train_model(model, objective(run.loss), train, place, training, valid, metadata=metadata | {"lr": lr})
-            parts = {"train_loss": train, "valid_loss": valid}
-            stored = {**result, "losses": {name: _mean_loss(model, part, run.loss) for name, part in parts.items()}}
+            log = train_model(model, objective(run.loss), train, place, training, valid, metadata=metadata | {"lr": lr})
+            valid_loss, train_loss = _mean_loss(model, valid, run.loss), _least_loss(model, train, run.loss, log)
+            stored = {**result, "losses": {"train_loss": train_loss, "valid_loss": valid_loss}}
             write_json(place / "loss.json", stored)
         losses[lr] = stored["losses"]
     return losses
@@ -177,6 +178,11 @@ def _mean_loss(model: Any, videos: Dataset, loss: str) -> float:
     return float(objective(loss)(output, Batch(target=target)))
 
 
+def _least_loss(model: Any, train: Dataset, loss: str, log: list[dict]) -> float:
+    "The smallest training loss: that of the weights that are kept, or of an epoch."
+    return min(_mean_loss(model, train, loss), *(record["train_loss"] for record in log))
+
+
 def _constant_loss(target: np.ndarray, loss: str) -> float:
     "The loss of the best constant: mean or median, or of the shares of the classes."
     if loss == "entropy":
@@ -190,7 +196,7 @@ def _constant_loss(target: np.ndarray, loss: str) -> float:
 def has_learned(
     stored: dict,  # from `read_run`
 ) -> bool:
-    "Whether the training loss of a run is at least 2 % below that of the best constant."
+    "Whether the training loss of a run was at least 2 % below that of the best constant."
     return stored["train_loss"] < 0.98 * stored["constant_loss"]
 
 # %% ../nbs/07_regression.ipynb #4630ba2d

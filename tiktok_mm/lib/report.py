@@ -193,7 +193,9 @@ def footnotes(self: Report) -> list[str]:
         "At the paper's settings: trained as published, not within the budget of the other rows.": at_paper,
         f"The paper's final report: {final['MSE (K²)'] / 1e6:.2f} · 10⁶ K² and {final['MAE (K)']:,.0f} K for its "
         "ensemble.": bool(ensemble),
-        "Did not learn: training loss not two percent below that of the best constant.": not all(self.learned.values()),
+        "Did not learn: training loss never two percent below that of the best constant.": not all(
+            self.learned.values()
+        ),
         "Quartiles: a random class is right for one video in four.": True,
     }
     return [*(line for line, holds in lines.items() if holds), *self.notes]
