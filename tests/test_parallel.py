@@ -12,6 +12,12 @@ import psutil
 import pytest
 
 
+def run_script(folder, text: str, seconds: float = 60) -> subprocess.CompletedProcess:
+    "Run Python code as a file, which other processes can import."
+    (folder / "run.py").write_text(text)
+    return subprocess.run([sys.executable, folder / "run.py"], capture_output=True, text=True, timeout=seconds)
+
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_pool_is_quiet_and_leaves_nothing(sign, tmp_path):
     "Ctrl-C reaches every process, as in a terminal; the other signals only the one that started them."
@@ -53,8 +59,7 @@ if __name__ == "__main__":
 
 def test_locks_of_a_process_that_is_ended_are_not_reported(tmp_path):
     "An error in one process ends the others, whatever libraries hold there; nothing is said but the error."
-    (tmp_path / "run.py").write_text(SUDDEN_END)
-    run = subprocess.run([sys.executable, tmp_path / "run.py"], capture_output=True, text=True, timeout=60)
+    run = run_script(tmp_path, SUDDEN_END)
     assert (run.stdout, run.stderr) == ("full\n", "")
 
 
@@ -73,20 +78,20 @@ except UserError as error:
 
 def test_a_script_without_a_main_guard_is_told_what_to_do(tmp_path):
     "The processes import the script again, so they cannot start; nobody says that the work failed."
-    (tmp_path / "run.py").write_text(WITHOUT_GUARD)
-    run = subprocess.run([sys.executable, tmp_path / "run.py"], capture_output=True, text=True, timeout=60)
+    run = run_script(tmp_path, WITHOUT_GUARD)
     assert run.stdout.count("\n") == 1 and 'if __name__ == "__main__":' in run.stdout
     assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_an_extraction_without_a_main_guard_blames_no_video(tmp_path, fixture_corpus):
     corpus = shutil.copytree(fixture_corpus, tmp_path / "corpus")
-    (tmp_path / "run.py").write_text(
+    run = run_script(
+        tmp_path,
         "from tiktok_mm.data import open_corpus\n"
         "from tiktok_mm.pipeline.extract import extract\n"
-        f"extract(open_corpus({str(corpus)!r}), progress=False)\n"
+        f"extract(open_corpus({str(corpus)!r}), progress=False)\n",
+        seconds=120,
     )
-    run = subprocess.run([sys.executable, tmp_path / "run.py"], capture_output=True, text=True, timeout=120)
     assert run.returncode == 1 and 'if __name__ == "__main__":' in run.stderr.splitlines()[-1]
     assert not (corpus / "failures.jsonl").exists()
 

@@ -107,7 +107,7 @@ class Tokens(nn.Module):
         raise NotImplementedError
 
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        "Tokens (B, T, width) and the mask of the real ones (B, T)."
+        "Tokens (B, T, width), still without positions, and the mask of the real ones (B, T)."
         raise NotImplementedError
 
     def fit_normalizer(self, batch: Batch) -> None:
@@ -120,6 +120,7 @@ class Tokens(nn.Module):
     def forward(self, batch: Batch, present: Tensor) -> tuple[Tensor, Tensor]:
         "Tokens (B, T + 1, width) and the mask of the real ones; `present` (B,) says who has the modality."
         tokens, real = self.embed(batch)
+        tokens = tokens + scaled_positions(tokens.shape[1], tokens) + self.modality
         missing = self.missing.expand(len(tokens), 1, -1)
         return torch.cat([tokens, missing], 1), torch.cat([real & present[:, None], ~present[:, None]], 1)
 
@@ -143,7 +144,7 @@ class WordTokens(Tokens):
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
         "Tokens (B, T, width) and the mask of the real ones (B, T)."
         tokens = self.project((batch.words - self.mean) / self.std)
-        return tokens + scaled_positions(tokens.shape[1], tokens) + self.modality, batch.word_mask
+        return tokens, batch.word_mask
 
 # %% ../nbs/06_ensemble.ipynb #50d06002
 class SoundTokens(Tokens):
@@ -169,7 +170,7 @@ class SoundTokens(Tokens):
         manner, layers = scaled.split([N_MANNER, scaled.shape[2] - N_MANNER], 2)
         mixed = torch.einsum("brlw,l->brw", layers.unflatten(2, (len(self.mixture), -1)), self.mixture.softmax(0))
         tokens = self.mlp(self.manner_proj(manner) + self.layer_proj(mixed))
-        return tokens + scaled_positions(tokens.shape[1], tokens) + self.modality, batch.sound_mask
+        return tokens, batch.sound_mask
 
 # %% ../nbs/06_ensemble.ipynb #6e8a432a
 def augment(
@@ -223,7 +224,7 @@ def embed(self: GridTokens, batch: Batch) -> tuple[Tensor, Tensor]:
     compared = F.gelu(self.diff_conv(torch.cat([described, change], -1).flatten(0, 1).movedim(-1, 1)))
     pooled = torch.cat([F.adaptive_max_pool2d(compared, 1), F.adaptive_avg_pool2d(compared, 1)], 1)
     tokens = self.project(pooled.flatten(1)).unflatten(0, frame_mask.shape)
-    return tokens + scaled_positions(tokens.shape[1], tokens) + self.modality, frame_mask
+    return tokens, frame_mask
 
 # %% ../nbs/06_ensemble.ipynb #5ba9f002
 class ShapeTokens(Tokens):
@@ -240,7 +241,7 @@ class ShapeTokens(Tokens):
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
         "Tokens (B, F, width) and the mask of the real ones (B, F)."
         tokens = self.mlp((batch.shapes - self.mean) / self.std)
-        return tokens + scaled_positions(tokens.shape[1], tokens) + self.modality, batch.frame_mask
+        return tokens, batch.frame_mask
 
 # %% ../nbs/06_ensemble.ipynb #407ac2eb
 def transformer(width: int, config: EnsembleConfig) -> nn.TransformerEncoder:

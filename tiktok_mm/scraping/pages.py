@@ -248,10 +248,9 @@ def view_count_fields(
 ) -> dict:  # views_raw, views_k (thousands), views_exact; empty if there is no count
     "A view count as the three fields of a record; 83200 is rounded, and so is 42.5K."
     try:
-        count, full = parse_count(raw)
+        count, exact = parse_count(raw)
     except UserError:
         return {}
-    exact = full and (count < 10_000 or count % 100 != 0)
     return {"views_raw": str(raw), "views_k": count / 1000, "views_exact": exact}
 
 # %% ../../nbs/scraping/pages.ipynb #e2a073b5
