@@ -58,22 +58,26 @@ REFERRED = "videos-elsewhere.jsonl"
 
 def refer_to(
     corpus: Corpus,
-    folder: str | Path,  # is created; a corpus that is already there is not touched
+    folder: str | Path,  # new, empty, or made by this function
 ) -> Corpus:
-    "A corpus in another folder, with the same rows and links to the videos."
+    "A corpus in another folder, with the same rows and links to the videos; `UserError` if the folder holds more."
     folder = Path(folder)
     if folder.resolve() == corpus.folder.resolve():
         return corpus
-    (folder / "videos").mkdir(parents=True, exist_ok=True)
-    for id, path in zip(corpus.table.id, corpus.table.path):
-        link = folder / "videos" / f"{safe_id(id)}{path.suffix if isinstance(path, Path) else ''}"
-        if isinstance(path, Path) and not (link.is_symlink() and link.readlink() == path.resolve()):
-            link.unlink(missing_ok=True)
-            link.symlink_to(path.resolve())
+    if folder.exists() and not (folder / REFERRED).exists() and (folder.is_file() or any(folder.iterdir())):
+        raise UserError(f"{folder} holds something else: name an empty folder, or a new one")
     table = corpus.table.drop(columns=["path", "views_k", "views_raw", "views_exact"])
     table["views"] = (corpus.table.views_k * 1000).round().astype(int)
     rows = json.loads(table.to_json(orient="records", date_format="iso"))
     write_jsonl(folder / REFERRED, [{name: value for name, value in row.items() if value is not None} for row in rows])
+    (folder / "videos").mkdir(exist_ok=True)
+    for id, path in zip(corpus.table.id, corpus.table.path):
+        if isinstance(path, Path):
+            link = folder / "videos" / f"{safe_id(id)}{path.suffix}"
+            if link.is_symlink():
+                link.unlink()
+            if not link.exists():
+                link.symlink_to(path.resolve())
     for name in ("oracle.json", "run.json"):  # of a synthetic corpus
         if corpus.file(name).exists():
             shutil.copy(corpus.file(name), folder / name)
