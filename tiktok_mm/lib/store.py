@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['BLOCK', 'BLOCKS', 'VERSIONS', 'atomic_write', 'write_json', 'write_jsonl', 'append_jsonl', 'read_jsonl',
            'fold_events', 'Rejected', 'Corpus', 'content_hash', 'hash_if_there', 'Provenance', 'save_features',
-           'load_features', 'load_array', 'load_stage', 'features_header', 'stored_provenance', 'is_current',
-           'StaleFeatures', 'stale_features', 'find_real_data']
+           'load_features', 'load_array', 'load_stage', 'features_header', 'stored_provenance', 'stored_notices',
+           'is_current', 'StaleFeatures', 'stale_features', 'find_real_data']
 
 # %% ../../nbs/lib/store.ipynb #38f1b276
 import hashlib
@@ -264,6 +264,19 @@ def features_header(path: str | Path) -> dict:  # {"provenance": …, "metadata"
 def stored_provenance(path: str | Path) -> Provenance | None:
     "What a feature file was made from; None if it does not say so, or if there is none."
     return Provenance.from_dict(features_header(path).get("provenance"))
+
+
+def stored_notices(
+    corpus: Corpus,
+    id: str,
+    source: str | None = None,  # `content_hash` of the video: what was noticed about another file does not count
+) -> list[str]:
+    "What the stages noticed about a video, such as that it was cut; once each."
+    headers = [features_header(corpus.features(stage, id)) for stage in ("visual", "audio")]
+    if source is not None:
+        headers = [header for header in headers if header.get("provenance", {}).get("source") == source]
+    found = [notice for header in headers for notice in header.get("metadata", {}).get("notices", [])]
+    return list(dict.fromkeys(found))
 
 
 def is_current(path: str | Path, provenance: Provenance) -> bool:

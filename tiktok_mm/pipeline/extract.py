@@ -39,6 +39,7 @@ from tiktok_mm.lib.store import (
     features_header,
     hash_if_there,
     is_current,
+    stored_notices,
     stored_provenance,
     write_jsonl,
 )
@@ -78,12 +79,6 @@ class ExtractTask:
             made = stored_provenance(file)
             if made is None or made.recipe != wanted.recipe or source not in (None, made.source):
                 file.unlink(missing_ok=True)
-
-    def notices(self) -> list[str]:
-        "What the stages noticed about the video, such as that it was cut; once each."
-        headers = [features_header(self.corpus.features(stage, self.id)) for stage in ("visual", "audio")]
-        found = [notice for header in headers for notice in header.get("metadata", {}).get("notices", [])]
-        return list(dict.fromkeys(found))
 
 # %% ../../nbs/pipeline/extract.ipynb #ca91c5b9
 _FATAL_ERRORS = {
@@ -219,7 +214,9 @@ def extract(
                 bar.set_postfix(failed=summary.failed)
             bar.update()
     failed = {failure["id"] for failure in summary.failures}
-    summary.notices = {task.id: notices for task in tasks if task.id not in failed and (notices := task.notices())}
+    summary.notices = {
+        task.id: notices for task in tasks if task.id not in failed and (notices := stored_notices(corpus, task.id))
+    }
     with _writing(corpus.file("transcripts.jsonl")):
         write_transcripts(corpus.subset(~corpus.table.id.duplicated()))
     return summary
