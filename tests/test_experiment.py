@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import psutil
@@ -19,9 +20,11 @@ from tiktok_mm.cli import app
 from tiktok_mm.data import check_corpus, open_corpus
 from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.runs import default_runs, find_run
+from tiktok_mm.lib.store import stored_provenance
 from tiktok_mm.lib.training import read_log
 from tiktok_mm.pipeline.extract import extract
 from tiktok_mm.regression import predict_all, prepare_experiment, train_by_id, train_run, unfreeze_encoder
+from tiktok_mm.visual import VisualConfig
 
 RUNS = ("swin-scratch", "cnn3d", "ensemble-paper", "ensemble-compact", "ensemble-compact-speech")
 NAME = "random-65-10-25-seed42"
@@ -87,6 +90,22 @@ def test_a_loaded_run_predicts_any_videos(corpus, experiment):
     np.testing.assert_allclose([run.predict(corpus, [id])[0] for id in ids], together, rtol=1e-5)
     with pytest.raises(UserError, match="1 videos have no features, 'nobody' first"):
         run.predict(corpus, [*ids, "nobody"])
+
+
+@pytest.mark.parametrize("folder", ["ensemble-compact-epochs-1", "class-ensemble-compact-epochs-1", "cnn3d-epochs-1"])
+def test_features_of_other_settings_are_refused(corpus, experiment, tmp_path, folder):
+    "One line that says what to run; a model that does not read the features takes them."
+    copy = open_corpus(shutil.copytree(corpus.folder, tmp_path / "copy"))
+    extract(copy, visual=VisualConfig(frame_skip=20), progress=False)
+    run, ids = load_run(copy.runs / NAME / folder), list(experiment.split.test)
+    options = "--frame-skip 200 --whisper demo"
+    with pytest.raises(UserError, match=rf"visual features of other settings \(--frame-skip 20\).* {options}$"):
+        run.predict(copy, ids)
+    run.features["visual"]["recipe"] = stored_provenance(copy.features("visual", ids[0])).recipe
+    run.features["audio"]["recipe"] = "of another version"
+    reads_sound = "audio" in run.model.reads
+    with pytest.raises(UserError, match="another version") if reads_sound else nullcontext():
+        assert len(run.predict(copy, ids)) == len(ids)
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "autoencoder", "table"])

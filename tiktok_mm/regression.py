@@ -39,7 +39,7 @@ from .lib.metrics import METRICS
 from .lib.parallel import n_cores, one_thread, run_parallel
 from .lib.runs import RunConfig, default_runs, find_run, with_seeds
 from .lib.splits import SMALL_CORPUS, SPLITS, Split, default_sizes, make_split, near_duplicates
-from .lib.store import VERSIONS, Corpus, atomic_write, stale_features, write_json
+from .lib.store import VERSIONS, Corpus, atomic_write, common_settings, stale_features, write_json
 from .lib.targets import ScaledOutput, TargetScaler
 from tiktok_mm.lib.training import (
     best_precision,
@@ -335,7 +335,8 @@ def train_run(
     model = fit(run, experiment.dataset, split, folder, progress=progress)
     stored = read_run(folder)
     refuse_leaks(experiment.corpus.table, split, scalers={run.id: TargetScaler(**stored["target"])})
-    write_json(folder / "run.json", {**stored, "experiment": asdict(experiment.config), "variant": run.variant})
+    made = {"experiment": asdict(experiment.config), "variant": run.variant}
+    write_json(folder / "run.json", {**stored, **made, "features": common_settings(experiment.corpus)})
     prediction = predict_views(model, test, TargetScaler(run.target).fit(train.views_k))
     with atomic_write(folder / "predictions.csv") as part:
         pd.DataFrame({"id": test.ids, "views_k": test.views_k, "predicted_k": prediction}).to_csv(part, index=False)

@@ -7,6 +7,7 @@ __all__ = ['Run', 'load_run', 'repeat_run']
 
 # %% ../../nbs/beyond/trained.ipynb #be400005
 import logging
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..lib.batch import Dataset, load_dataset
 from ..lib.core import UserError
 from ..lib.runs import RunConfig
 from ..lib.splits import Split
-from ..lib.store import Corpus
+from ..lib.store import Corpus, stored_provenance
 from ..lib.targets import Quartiles, TargetScaler
 from ..lib.training import TrainConfig, load_weights
 from ..regression import build_model, model_outputs, predict_views, prepare_experiment, read_run, train_seeds
@@ -39,6 +40,7 @@ class Run:
     scaler: TargetScaler | Quartiles  # of the target; `Quartiles` for a classifier
     model: Any  # Batch → (B, outputs), in evaluation mode
     inputs: dict[str, tuple[int, ...]]  # sizes of one video's features
+    features: dict[str, dict[str, str]]  # stage → recipe and options that they were made with; empty: not recorded
 
 
 def load_run(
@@ -52,7 +54,8 @@ def load_run(
     model = load_weights(folder, build_model(changed, _empty_videos(inputs), stored["outputs"]))
     target = stored["target"]
     scaler = Quartiles(tuple(target["thresholds"])) if "thresholds" in target else TargetScaler(**target)
-    return Run(folder, settings, Split.from_dict(stored["split"]), scaler, model, inputs)
+    split, features = Split.from_dict(stored["split"]), stored.get("features", {})
+    return Run(folder, settings, split, scaler, model, inputs, features)
 
 
 def _stored_config(stored: dict, folder: Path) -> RunConfig:
@@ -94,6 +97,7 @@ def read_videos(self: Run, corpus: Corpus, ids: Sequence[str]) -> Dataset:
     "The features that the model reads; embeddings that are missing are made."
     if missing := [id for id in ids if not corpus.features("visual", id).exists()]:
         raise UserError(f"{len(missing)} videos have no features, {missing[0]!r} first: run `tiktok-mm extract`")
+    _refuse_other_settings(self, corpus, ids)
     corpus, autoencoder = corpus.subset(corpus.table.id.isin(ids)), self.folder.parent / "autoencoder"
     if encoded := {"embedding", "states", "shapes"} & set(self.model.reads):
         if not (autoencoder / "run.json").exists():
@@ -106,6 +110,31 @@ def read_videos(self: Run, corpus: Corpus, ids: Sequence[str]) -> Dataset:
             f"Whisper's layers are {'×'.join(map(str, size))}, not {expected}: extract with the run's preset"
         )
     return videos
+
+# %% ../../nbs/beyond/trained.ipynb #be400016
+_READS = {  # stage → what a model reads of its features
+    "visual": {"clips", "embedding", "states", "shapes"},
+    "audio": {"audio", "speech", "words", "tokens", "manner", "layers"},
+}
+
+
+def _refuse_other_settings(run: Run, corpus: Corpus, ids: Sequence[str]) -> None:
+    "`UserError` if features that a run reads were made with other settings than those that it was trained on."
+    for stage, trained in run.features.items():
+        if not _READS[stage] & set(run.model.reads):
+            continue
+        made = [stored_provenance(path) for id in ids if (path := corpus.features(stage, id)).exists()]
+        other = [one for one in made if one is None or one.recipe != trained["recipe"]]
+        if other:
+            options = other[0].options if other[0] else ""
+            why = f"other settings ({options})" if options != trained["options"] else "another version of tiktok-mm"
+            command = " ".join(["tiktok-mm extract", shlex.quote(str(corpus.folder)), *_options(run)])
+            raise UserError(f"{len(other)} videos have {stage} features of {why} than {run.settings.id}: run {command}")
+
+
+def _options(run: Run) -> list[str]:
+    "The options of `tiktok-mm extract` that give the features that a run was trained on."
+    return [trained["options"] for trained in run.features.values() if trained["options"]]
 
 # %% ../../nbs/beyond/trained.ipynb #be400018
 def repeat_run(

@@ -6,7 +6,7 @@
 __all__ = ['BLOCK', 'BLOCKS', 'VERSIONS', 'atomic_write', 'write_json', 'write_jsonl', 'append_jsonl', 'read_jsonl',
            'fold_events', 'Rejected', 'Corpus', 'content_hash', 'hash_if_there', 'Provenance', 'save_features',
            'load_features', 'load_array', 'load_stage', 'features_header', 'stored_provenance', 'stored_notices',
-           'is_current', 'StaleFeatures', 'stale_features', 'find_real_data']
+           'is_current', 'StaleFeatures', 'stale_features', 'common_settings', 'find_real_data']
 
 # %% ../../nbs/lib/store.ipynb #38f1b276
 import hashlib
@@ -333,6 +333,18 @@ def _most_common(made: Iterable[Provenance | None]) -> Provenance | None:
     found = [one for one in made if one]
     recipes = Counter(one.recipe for one in found)
     return max(found, key=lambda one: recipes[one.recipe], default=None)
+
+
+def common_settings(
+    corpus: Corpus,  # with features
+) -> dict[str, dict[str, str]]:  # stage → its recipe, and the options of `tiktok-mm extract` that give it
+    "What most features of a corpus were made with."
+    found = {}
+    for stage in ("visual", "audio"):
+        usual = _most_common(stored_provenance(corpus.features(stage, id)) for id in corpus.table.id)
+        if usual:
+            found[stage] = {"recipe": usual.recipe, "options": usual.options}
+    return found
 
 
 def _why_stale(stage: str, made: Provenance | None, usual: Provenance | None, source: str | None) -> str:

@@ -43,7 +43,8 @@ def checkpoint_key(name: str) -> str:
     path = Path(checkpoint_file(name))
     if not path.exists():
         return str(path)
-    files = sorted([*path.glob("*.safetensors"), *path.glob("config.json")]) if path.is_dir() else [path]
+    files = sorted([*_weight_files(path), *path.glob("config.json")]) if path.is_dir() else [path]
+    files = [file for file in files if file.is_file()]
     return _digest(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
 
 
@@ -138,17 +139,37 @@ def _our_name(name: str) -> str:
     return name
 
 # %% ../../nbs/lib/whisper_models.ipynb #2b5a0012
-def _read_folder(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:  # dimensions, weights
-    "A checkpoint in the format of Hugging Face; `UserError` if the folder holds none."
+def _weight_files(folder: Path) -> list[Path]:
+    "The files with the weights of a model, there or missing: one, or all its parts; no variants such as fp32."
+    for name, kind in (("model", "safetensors"), ("pytorch_model", "bin")):
+        parts = list(folder.glob(f"{name}-*-of-*.{kind}"))
+        if (folder / f"{name}.{kind}").is_file():
+            return [folder / f"{name}.{kind}"]
+        if parts:
+            total = parts[0].stem.rpartition("-")[2]
+            numbers = range(1, int(total) + 1) if total.isdigit() else ()
+            return [folder / f"{name}-{number:05d}-of-{total}.{kind}" for number in numbers]
+    return []
+
+
+def _load_weights(path: Path) -> dict[str, torch.Tensor]:
+    "The weights in a file of Hugging Face's."
     from safetensors.torch import load_file
 
-    weights = sorted(folder.glob("model*.safetensors"))
+    return load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+
+
+def _read_folder(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:  # dimensions, weights
+    "A checkpoint in the format of Hugging Face; `UserError` if the folder holds none."
+    weights = _weight_files(folder)
     if not (folder / "config.json").is_file() or not weights:
         held = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
         raise UserError(f"{folder} has no config.json and model.safetensors of a Whisper model: it holds {held}")
+    if missing := [path.name for path in weights if not path.is_file()]:
+        raise UserError(f"{folder} lacks {missing[0]}, a part of the model: download it")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     dims = {ours: config[theirs] for ours, theirs in _DIMS.items()}
-    found = {_our_name(name): value.float() for path in weights for name, value in load_file(path).items()}
+    found = {_our_name(name): value.float() for path in weights for name, value in _load_weights(path).items()}
     found.pop("proj_out.weight", None)  # the same as the embedding of the tokens
     return dims, found
 
