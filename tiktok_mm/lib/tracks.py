@@ -134,7 +134,8 @@ def open_media(
     if reason := cannot_open(path):
         raise NoMedia(reason, path)
     with open(path, "rb") as file:
-        reason = not_media(file.read(4096)) or ("encrypted" if _is_scrambled(file.read(1 << 16)) else "")
+        head = file.read(1 << 16)
+    reason = not_media(head[:4096]) or ("encrypted" if _is_scrambled(head) else "")
     if reason:
         raise NoMedia(reason, path)
     try:
