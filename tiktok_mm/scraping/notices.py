@@ -40,6 +40,7 @@ UNAVAILABLE = {
     "100004": "not available in this region",
     "missing_tag": "no such hashtag",
     "removed": "video currently unavailable",
+    "ended": "a broadcast that has ended",
     "classified": "for logged-in adults only",
     "404": "no such page",
     "slideshow": "pictures, not a video",
@@ -131,8 +132,18 @@ _NOTICES = {
     "missing_tag": ("Couldn't find this hashtag",),
     "10221": ("Couldn't find this account",),
     "10222": ("This account is private",),
-    "classified": ("This post may not be comfortable for some audiences",),
-    "removed": ("Video currently unavailable",),
+    "classified": ("This post may not be comfortable for some audiences", "This post is age-restricted"),
+    "removed": (
+        "Video currently unavailable",
+        "This video is unavailable",
+        "This video is no longer available",
+        "Video isn't available",
+        "This post is unavailable",
+        "This video is under review",
+    ),
+    "404": ("Page not available", "Page not found", "Couldn't find this page"),
+    "10231": ("isn't available in your country or region", "not available in your country"),
+    "ended": ("This LIVE has ended",),
     "went_wrong": ("Something went wrong",),
 }
 _CAPTCHA = (
@@ -151,12 +162,15 @@ def page_notice(
     body = tree.find(".//body")
     body = tree if body is None else body
     text = " ".join("".join(visible_texts(body)).replace("’", "'").split())
-    if urlparse(url).path.startswith("/login"):
+    path = re.sub(r"^/[a-z]{2}(-[A-Za-z]+)?(?=/)", "", urlparse(url).path)
+    if path.startswith("/login"):
         return "login"
     if _is_captcha(tree, text):
         return "captcha"
-    if "Access Denied" in text and "Reference #" in text:
+    if ("Access Denied" in text and "Reference #" in text) or re.fullmatch(r"403 Forbidden\W*\w{0,20}", text):
         return "blocked"
+    if path in ("/404", "/notfound"):
+        return "404"
     if _is_check(tree, text):
         return "checking"
     if not text and not len(body):
@@ -164,7 +178,9 @@ def page_notice(
     return next((code for code, phrases in _NOTICES.items() if any(phrase in text for phrase in phrases)), None)
 
 # %% ../../nbs/scraping/notices.ipynb #13302877
-_CAPTCHA_NAME = re.compile(r"captcha[-_]?(verify|container|disable)|secsdk-captcha", re.IGNORECASE)
+_CAPTCHA_NAME = re.compile(
+    r"captcha[-_]?(verify|container|disable|iframe|slide|wrapper|modal|im(a)?g|box)|secsdk-captcha", re.IGNORECASE
+)
 
 
 def _is_captcha(tree: HtmlElement, text: str) -> bool:
@@ -176,6 +192,8 @@ def _is_captcha(tree: HtmlElement, text: str) -> bool:
         return True
     dialogs = tree.iterfind(".//*[@role='dialog']")
     if any(title in text_of(dialog) for dialog in dialogs for title in _CAPTCHA):
+        return True
+    if any(map(_is_shown, tree.xpath(".//iframe[contains(@src, '/captcha/')]"))):
         return True
     named = tree.xpath(".//*[contains(@class, 'captcha') or contains(@id, 'captcha')]")
     return any(_CAPTCHA_NAME.search(f"{e.get('id')} {e.get('class')}") and _is_shown(e) for e in named)
