@@ -83,7 +83,10 @@ class VideoFiles:
             if found := self._names.get(_key(name)):
                 return min(found, key=lambda path: _rank(path, name))
         path = self.folder / within
-        return path if not within.startswith(("..", "/")) and path.is_file() else None
+        try:
+            return path if not within.startswith(("..", "/")) and path.is_file() else None
+        except OSError:  # a name that is too long
+            return None
 
 
 def _rank(path: Path, name: str) -> tuple:

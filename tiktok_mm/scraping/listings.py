@@ -15,15 +15,13 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlparse
 
 from .browser import Browser
-from .notices import WALLS, PageError, page_notice, parse_html, text_of
+from .notices import SCRIPTS, WALLS, PageError, page_json, page_notice, parse_html, text_of
 from tiktok_mm.scraping.pages import (
-    SCRIPTS,
     VIDEO_LINK,
     Item,
     as_int,
     dig,
     dig_list,
-    page_json,
     read_item,
     site_error,
     view_count_fields,
