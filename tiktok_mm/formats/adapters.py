@@ -9,6 +9,7 @@ __all__ = ['Names', 'ADAPTERS', 'Shape', 'Adapter', 'adapter', 'web_item', 'zees
            'find_records', 'from_columns', 'find_in_list']
 
 # %% ../../nbs/formats/adapters.ipynb #80b2d563
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -234,7 +235,8 @@ def web_items(shape: Shape) -> Names | None:
 def own_data(shape: Shape) -> Names | None:
     "JSON of one's own data from TikTok: refused, since it has no view counts"
     parts = "Your_Activity Activity Likes_And_Favorites Profile_And_Settings"
-    return {} if shape.begins(parts) and not shape.has_any("views view_count") else None
+    posts = shape.has_any("Post.Posts.VideoList Video.Videos.VideoList")
+    return {} if (posts or shape.begins(parts)) and not shape.has_any("views view_count") else None
 
 
 @adapter("plain table")
@@ -371,10 +373,17 @@ def _by_id(value: dict, number: int, path: str) -> list[Found]:
         flat = [flatten({"id": id, **inner}) for id, inner in value.items()]
         if flat and recognise({key: 0 for one in flat for key in one}, path).complete and all(map(_has_digit, value)):
             return [Found(path, number or n, one) for n, one in enumerate(flat, 1)]
-    elif not path and all(map(_has_digit, value)) and any(map(_is_count, value.values())):
+    elif (
+        (not path or all(map(_ID.fullmatch, value)))
+        and all(map(_has_digit, value))
+        and any(map(_is_count, value.values()))
+    ):
         pairs = [{"id": id, "views": count} for id, count in value.items() if not isinstance(count, dict | list)]
         return [Found(path, number or n, one) for n, one in enumerate(pairs, 1)]
     return []
+
+
+_ID = re.compile(r"\d{15,20}(\.\w{3,4})?")
 
 
 def _has_digit(key: str) -> bool:

@@ -29,6 +29,7 @@ def plain_name(
 ) -> str:  # lower case, without spaces and underscores; a dot before each nested name
     "One spelling for all spellings of a name."
     name = unicodedata.normalize("NFKC", str(name)).strip("\ufeff \t\"'").casefold().replace("/", ".")
+    name = re.sub(r"\[(\d+)\]", r".\1", name)
     name = _REMARK.sub("", name.replace("i\u0307", "i")).lstrip("#") or name
     return re.sub(r"[^\w.%#]|(?<!^)(?<!\.)_", "", name)
 
@@ -144,13 +145,14 @@ def clean_id(
     text = str(value)
     if text.isascii() and text.isdigit():
         return text if len(text) <= 128 else safe_id(text)
-    text = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) not in ("Cf", "Cc"))
+    letters = (c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) not in ("Cf", "Cc"))
+    text = "".join(str(unicodedata.decimal(c, c)) for c in letters)
     text = text.strip().removeprefix("=").strip("\"'` ")
     if number := re.fullmatch(r"(\d)[.,]?(\d*)[eE]\+?(\d+)", text):
         if len(number[2]) != int(number[3]) or int(number[3]) > 25:
             raise UserError(f"id {text[:40]!r} {ROUNDED}")
         return number[1] + number[2]
-    if whole := re.fullmatch(r"(\d+)[.,]0+|(\d{5,})\.(?:mp4|webm|mov|mkv)", text, re.IGNORECASE):
+    if whole := re.fullmatch(r"(\d+)[.,]0+|(\d{5,})(?:\.(?:mp4|webm|mov|mkv)|n)", text, re.IGNORECASE):
         return whole[1] or whole[2]
     if re.fullmatch(r"\d{1,3}([.,' ]\d{3}){4,}", text):
         return re.sub(r"\D", "", text)

@@ -110,7 +110,13 @@ def choose_ids(
                 best.wrong.pop(n, None)
             else:
                 best.wrong[n] = next((cells.wrong[n] for cells in (best, *others) if n in cells.wrong), "no id")
+    for n in [n for n, why in best.wrong.items() if why == "no id"]:
+        if _SHORT_LINK.search(str(source.first("url")[n])):
+            best.wrong[n] = "no id: a short link does not hold one, the full address of the page does"
     return best
+
+
+_SHORT_LINK = re.compile(r"\b(vm|vt)\.tiktok\.com/|tiktok\.com/t/")
 
 
 def _rounded(ids: list[str], files: VideoFiles) -> list[int]:
@@ -158,8 +164,11 @@ def _read_view(cell, factor: int, dots: bool) -> tuple[tuple, str]:
 
 def _scaled(cell, factor: int) -> tuple[float, bool]:
     "A count that is written in thousands or millions; it is exact if it is a whole number of views."
+    text = str(cell).strip().replace(",", ".")
+    if re.search(r"\d\s?[KMB]$", text, re.IGNORECASE):
+        return parse_count(text)  # the cell has a unit of its own
     try:
-        value = float(str(cell).strip().replace(",", ".")) * factor
+        value = float(text) * factor
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e13:

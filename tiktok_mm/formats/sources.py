@@ -114,8 +114,16 @@ def _read_nested(text: str, file: str) -> list[Source]:
     "The rows of a table whose cells are nested records, as pandas writes a list of items."
     cells = read_cells(text)
     names = next(cells, [])
-    rows = [{name: read_literal(cell) if cell[:1] == "{" else cell for name, cell in zip(names, row)} for row in cells]
+    rows = [_decoded(dict(zip(names, row))) for row in cells]
     return _by_place(find_in_list(list(enumerate(rows, 1))) or [Found("", 1, flatten(row)) for row in rows[:1]], file)
+
+
+def _decoded(record):
+    "A record whose cells may be the text of nested records."
+    if not isinstance(record, dict):
+        return record
+    nested = {name: cell for name, cell in record.items() if isinstance(cell, str) and cell[:1] == "{"}
+    return record | {name: read_literal(cell) for name, cell in nested.items()}
 
 
 def _whole(
@@ -141,6 +149,7 @@ def _read_json(text: str, file: str, loose: bool = False) -> list[Source]:
     values, broken = read_json(text, file)
     lines = len(values) > 1 or bool(broken)
     found = find_in_list(values, loose=loose) if lines else find_records(values[0][1], loose=loose)
+    found = found or find_in_list([(number, _decoded(value)) for number, value in values])
     if not found and len(values) == 1 and isinstance(values[0][1], dict) and len(named := _ID.findall(file)) == 1:
         found = find_records({"id": named[0]} | values[0][1])
     sources = _by_place(found, file, loose)
@@ -263,10 +272,10 @@ def _complete(sources: list[Source], path: Path) -> list[Source]:
         if not complete:
             raise UserError(f"{path.name} holds no videos")
         return complete
-    start = _start_of(path)
-    if _ID.search(", ".join(start)):
+    start, table = _start_of(path), not _is_json(read_text(path))
+    if table and _ID.search(", ".join(start)):
         raise UserError(f"{path.name} has no header: name its columns in a first line, such as id,views")
-    fields = sources[0].recognised.fields if sources else {}
+    fields = (sources[0].recognised if sources else recognise(start)).fields
     missing = "view count" if fields.get("id") or fields.get("url") else "id"
     names = ["views", "views_k"] if missing == "view count" else ["id", "url"]
     wanted = ", ".join([*FIELDS[names[0]].split()[:6], *FIELDS[names[1]].split()[:2]]).removeprefix("views_raw, ")

@@ -9,7 +9,6 @@ __all__ = ['SITE', 'Number', 'Dicts', 'Addresses', 'Address', 'SOURCES', 'VIDEO_
            'read_video_page', 'check_kind']
 
 # %% ../../nbs/scraping/pages.ipynb #c378f6e0
-import json
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
