@@ -282,7 +282,7 @@ def _in_english(text: str) -> str:
     return text
 
 
-_DAY_MONTH = re.compile(r"(\d{1,2})([./-])(\d{1,2})[./-](\d{4})")
+_DAY_MONTH = re.compile(r"(\d{1,2})\s?([./-])\s?(\d{1,2})\s?[./-]\s?(\d{4})")
 _ZONES = re.compile(r"\s(?:[ECMP][SD]T|[CE]ES?T|BST|JST|IST)\b")  # a few hours do not matter, and `IST` is three zones
 
 
