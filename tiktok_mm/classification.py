@@ -25,7 +25,6 @@ from .lib.store import Corpus, atomic_write, common_settings, write_json
 from .lib.targets import Quartiles
 from .lib.training import read_log
 from tiktok_mm.regression import (
-    PROBE,
     fit,
     has_learned,
     model_outputs,
@@ -197,8 +196,7 @@ def _budget(experiment: Experiment, runs: list[RunConfig]) -> tuple[str, ...]:
     rates = ", ".join(f"{id} {lr:g}" for id, lr in chosen.items())
     return (
         f"The same chance for every row but those at the paper's settings: {training.epochs} epochs of {steps}{limit}; "
-        f"one cycle of the learning rate, whose peak is the best of {grid} by the validation loss of a cycle of "
-        f"{PROBE:.0%} of these epochs ({rates}).",
+        f"one cycle of the learning rate with each peak of {grid}, of which the validation loss chooses ({rates}).",
     )
 
 # %% ../nbs/08_classification.ipynb #04739065
