@@ -115,7 +115,9 @@ def _read_nested(text: str, file: str) -> list[Source]:
     cells = read_cells(text)
     names = next(cells, [])
     rows = [_decoded(dict(zip(names, row))) for row in cells]
-    return _by_place(find_in_list(list(enumerate(rows, 1))) or [Found("", 1, flatten(row)) for row in rows[:1]], file)
+    nested = any(isinstance(cell, dict) for row in rows for cell in row.values())
+    found = find_in_list(list(enumerate(rows, 1))) if nested else []
+    return _by_place(found or [Found("", 1, flatten(row)) for row in rows[:1]], file)
 
 
 def _decoded(record):
