@@ -71,9 +71,7 @@ def _stored_config(stored: dict, folder: Path) -> RunConfig:
 
 def _empty_videos(inputs: dict[str, tuple[int, ...]]) -> Dataset:
     "One video of zeros, with features of these sizes."
-    clips = [np.zeros(inputs["clips"], np.uint8)]
-    embedding = [np.zeros(inputs["embedding"], np.float16)] if "embedding" in inputs else None
-    return Dataset(["empty"], clips, audio=np.zeros((1, *inputs["audio"]), np.float32), embedding=embedding)
+    return Dataset(["empty"], **{name: np.zeros((1, *size), np.float32) for name, size in inputs.items()})
 
 # %% ../../nbs/beyond/trained.ipynb #be400015
 @patch
