@@ -116,8 +116,9 @@ def frame_effects(
     full = _predict(model, scaler, video)[0]
     for piece in pieces:
         keep = np.setdiff1d(np.arange(len(effects)), piece)
-        made = encode(clip[:, keep]) if encode and len(keep) else _rows(video, keep)
-        shorter = replace(video, clips=[clip[:, keep]], **{name: [array] for name, array in made.items()})
+        made: dict[str, Any] = encode(clip[:, keep]) if encode and len(keep) else _rows(video, keep)
+        changed: dict[str, Any] = {name: [array] for name, array in made.items()}
+        shorter = replace(video, clips=[clip[:, keep]], **changed)
         effects[piece] = (full - _predict(model, scaler, shorter)[0]) / len(piece)
     return effects
 

@@ -39,6 +39,7 @@ class Run:
     scaler: TargetScaler | Quartiles  # of the target; `Quartiles` for a classifier
     model: Any  # Batch → (B, outputs), in evaluation mode
     inputs: dict[str, tuple[int, ...]]  # sizes of one video's features
+    autoencoder: Path  # the run folder of the autoencoder of its experiment; may not exist
 
 
 def load_run(
@@ -52,13 +53,13 @@ def load_run(
     model = load_weights(folder, build_model(changed, _empty_videos(inputs), stored["outputs"]))
     target = stored["target"]
     scaler = Quartiles(tuple(target["thresholds"])) if "thresholds" in target else TargetScaler(**target)
-    return Run(folder, settings, Split.from_dict(stored["split"]), scaler, model, inputs)
+    return Run(folder, settings, Split.from_dict(stored["split"]), scaler, model, inputs, _autoencoder_of(folder))
 
 
 def _stored_config(stored: dict, folder: Path) -> RunConfig:
     "The settings of a run as `read_run` gives them; an encoder is that of the experiment in which the folder lies."
     run = dict(stored["run"])
-    encoder = run.pop("encoder") and str(folder.parent / "autoencoder")
+    encoder = run.pop("encoder") and str(_autoencoder_of(folder))
     settings = {name: tuple(value) if isinstance(value, list) else value for name, value in run.pop("settings").items()}
     changed = {
         "training": TrainConfig(**run["training"]),
@@ -69,9 +70,15 @@ def _stored_config(stored: dict, folder: Path) -> RunConfig:
     return RunConfig(**{**run, **changed})
 
 
+def _autoencoder_of(folder: Path) -> Path:
+    "The autoencoder in a run folder, as in an exported one, or else that of the experiment in which the folder lies."
+    return folder / "autoencoder" if (folder / "autoencoder").is_dir() else folder.parent / "autoencoder"
+
+
 def _empty_videos(inputs: dict[str, tuple[int, ...]]) -> Dataset:
     "One video of zeros, with features of these sizes."
-    return Dataset(["empty"], **{name: np.zeros((1, *size), np.float32) for name, size in inputs.items()})
+    empty: dict[str, Any] = {name: np.zeros((1, *size), np.float32) for name, size in inputs.items()}
+    return Dataset(["empty"], **empty)
 
 # %% ../../nbs/beyond/trained.ipynb #be400015
 @patch
@@ -92,12 +99,12 @@ def read_videos(self: Run, corpus: Corpus, ids: Sequence[str]) -> Dataset:
     "The features that the model reads; embeddings that are missing are made."
     if missing := [id for id in ids if not corpus.features("visual", id).exists()]:
         raise UserError(f"{len(missing)} videos have no features, {missing[0]!r} first: run `tiktok-mm extract`")
-    corpus, autoencoder = corpus.subset(corpus.table.id.isin(ids)), self.folder.parent / "autoencoder"
+    corpus = corpus.subset(corpus.table.id.isin(ids))
     if encoded := {"embedding", "states", "shapes"} & set(self.model.reads):
-        if not (autoencoder / "run.json").exists():
+        if not (self.autoencoder / "run.json").exists():
             raise UserError(f"{self.folder.parent} has no autoencoder, whose embeddings {self.settings.id} reads")
-        embed_corpus(corpus, autoencoder)
-    videos = load_dataset(corpus, autoencoder if encoded else None, self.inputs["audio"]).subset(ids)
+        embed_corpus(corpus, self.autoencoder)
+    videos = load_dataset(corpus, self.autoencoder if encoded else None, self.inputs["audio"]).subset(ids)
     if (size := videos.audio.shape[1:]) != self.inputs["audio"]:
         expected = "×".join(map(str, self.inputs["audio"]))
         raise UserError(

@@ -57,7 +57,7 @@ def feature_sizes(
     videos: Dataset,  # at least one
 ) -> dict[str, tuple[int, ...]]:  # field → its size for one video at one time
     "The sizes of the features that there are."
-    fields = {"audio": videos.audio, "embedding": videos.embedding}
+    fields: dict[str, Any] = {"audio": videos.audio, "embedding": videos.embedding}
     fields |= {name: getattr(videos, name) for name in TIME_AXIS}
     sizes = {}
     for name, values in fields.items():

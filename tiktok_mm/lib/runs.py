@@ -202,8 +202,10 @@ def default_runs(
 def _own_runs() -> list[RunConfig]:
     "A run for each registered model, with the same chances as the others."
     import_models()
-    chance = {"training": LARGE_DECAY, "lrs": LEARNING_RATES}
-    return [RunConfig(id, id, own.label, settings=own.settings, **chance) for id, own in OWN_MODELS.items()]
+    return [
+        RunConfig(id, id, own.label, settings=own.settings, training=LARGE_DECAY, lrs=LEARNING_RATES)
+        for id, own in OWN_MODELS.items()
+    ]
 
 
 def _published_size(run: RunConfig) -> RunConfig:
