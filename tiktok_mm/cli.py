@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import __version__
+from .beyond.commands import add_commands, report_test_video
 from .lib.core import UserError, one_of
 from tiktok_mm.lib.options import (
     MACHINE,
@@ -45,6 +46,7 @@ from tiktok_mm.lib.options import (
     SwinWeights,
     Topics,
     Workers,
+    given,
     option,
 )
 
@@ -82,6 +84,7 @@ scraping = typer.Typer(
     **SETTINGS,
 )
 app.add_typer(scraping, name="scrape")
+add_commands(app)
 
 # %% ../nbs/cli.ipynb #9a0059ff
 def _progress() -> bool:
@@ -318,8 +321,8 @@ def train(
     from tiktok_mm.regression import train_by_id
 
     places: dict[str, Any] = dict(name=name, out=out, seeds=seeds, progress=_progress())
-    unimportant = _given(workers=num_workers, logger=logger)
-    chosen = _given(
+    unimportant = given(workers=num_workers, logger=logger)
+    chosen = given(
         epochs=epochs,
         max_steps=max_steps,
         batch_size=batch_size,
@@ -337,11 +340,6 @@ def train(
     experiment: dict[str, Any] = dict(split=split, sizes=sizes, seed=seed, preset=preset, swin_weights=swin_weights)
     options = experiment | places | chosen | unimportant
     typer.echo(train_by_id(open_corpus(corpus), run, end_to_end=end_to_end, **options))
-
-
-def _given(**options) -> dict[str, Any]:
-    "The options that were given."
-    return {name: value for name, value in options.items() if value is not None}
 
 # %% ../nbs/cli.ipynb #70372845
 @app.command()
@@ -377,7 +375,7 @@ def table(
         raise UserError("choose one of --json, --csv and --latex")
     experiment: dict[str, Any] = dict(split=split, sizes=sizes, seed=seed, preset=preset, swin_weights=swin_weights)
     places: dict[str, Any] = dict(name=name, out=out, seeds=seeds, progress=_progress())
-    training = _given(max_steps=max_steps, device=device, devices=devices, workers=num_workers, logger=logger)
+    training = given(max_steps=max_steps, device=device, devices=devices, workers=num_workers, logger=logger)
     typer.echo(report_corpus(open_corpus(corpus), **experiment, **places, **training).render(*formats))
 
 # %% ../nbs/cli.ipynb #eefc23fa
@@ -410,7 +408,8 @@ def demo(
     n: Annotated[int, typer.Option("--n", min=10, help="Number of videos.")] = 200,
     workers: Workers = None,
 ):
-    """The main job on the built-in corpus: make it, check it, extract its features, train every model, print the table.
+    """The main job on the built-in corpus: make it, check it, extract its features, train every model, print the
+    table, and write the report of one video that no model saw.
 
     An interrupted run resumes."""
     typer.echo(f"1. making {n} synthetic videos in {folder}")
@@ -421,6 +420,7 @@ def demo(
     extract(folder, workers=workers)
     typer.echo("\n4. training every model and testing it on videos that it never saw")
     table(folder)
+    report_test_video(folder)
 
 # %% ../nbs/cli.ipynb #ce30e6f6
 def main() -> None:

@@ -18,6 +18,7 @@ from fastcore.basics import patch
 from ..autoencoder import embed_corpus
 from ..lib.batch import Dataset, load_dataset
 from ..lib.core import UserError
+from ..lib.registry import BUILT_IN, OWN_MODELS, import_models
 from ..lib.runs import RunConfig
 from ..lib.splits import Split
 from ..lib.store import Corpus
@@ -47,6 +48,10 @@ def load_run(
 ) -> Run:
     "The run in a folder; `UserError` for a folder that holds none."
     folder, stored = Path(folder), read_run(folder)
+    import_models()
+    if (name := stored["run"]["model"]) not in (*BUILT_IN, *OWN_MODELS):
+        advice = "import the module that registers it first, or name its file in TIKTOK_MM_MODELS"
+        raise UserError(f"{folder} is a model of the registered class {name!r}: {advice}")
     settings, inputs = _stored_config(stored, folder), {name: tuple(size) for name, size in stored["inputs"].items()}
     weights = {"weights": None} if settings.model == "swin" else {}  # it starts from no others
     changed = replace(settings, settings=settings.settings | weights)

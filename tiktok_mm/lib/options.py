@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SPLIT', 'TRAINING', 'MACHINE', 'SplitKind', 'Sizes', 'SplitSeed', 'ModelPreset', 'Name', 'Out', 'Seeds', 'MaxSteps',
            'SwinWeights', 'Device', 'Devices', 'Processes', 'LoggerName', 'CorpusPath', 'Workers', 'Seed', 'Number',
-           'Topics', 'Headed', 'Delay', 'PerTag', 'BaseUrl', 'SITE', 'option']
+           'Topics', 'Headed', 'Delay', 'PerTag', 'BaseUrl', 'SITE', 'option', 'given']
 
 # %% ../../nbs/lib/options.ipynb #0b710005
 from pathlib import Path
@@ -25,6 +25,13 @@ def option(
 ) -> Any:
     "An option in one of the groups."
     return typer.Option(*names, help=help, rich_help_panel=panel, **settings)
+
+
+def given(
+    **options,  # name → value; None: not given
+) -> dict[str, Any]:
+    "The options that were given."
+    return {name: value for name, value in options.items() if value is not None}
 
 # %% ../../nbs/lib/options.ipynb #0b710009
 SplitKind = Annotated[
