@@ -121,6 +121,7 @@ def fit(
     log = train_model(model, loss, train, folder, training, valid, metadata=identity, progress=progress)
     found = {"parameters": count_parameters(model), "lr": run.training.lr, "loss_by_lr": losses}
     found |= {"train_loss": _least_loss(model, train, run.loss, log), "constant_loss": constant_loss}
+    _fit_linear(model, train)
     save_weights(folder, model, metadata | found)
     shutil.rmtree(Path(folder) / "learning-rates", ignore_errors=True)
     return model
@@ -135,11 +136,16 @@ def _untrained(run: RunConfig, train: Dataset, outputs: int) -> Any:
         model.fit_output(train.target, run.loss)
     if hasattr(network, "fit_normalizer"):
         fields = [name for name in model.reads if name != "embedding"]  # no model normalises it, and all are large
-        batch = train.batch(range(len(train)), fields)
-        network.fit_normalizer(batch)
-        if outputs == 1 and run.encoder is None and hasattr(network, "fit_linear"):
-            network.fit_linear(batch, (train.target - float(model.shift)) / float(model.scale))
+        network.fit_normalizer(train.batch(range(len(train)), fields))
     return model
+
+
+def _fit_linear(model: Any, train: Dataset) -> None:
+    "Fit the linear part of a trained model, if it has one."
+    network = getattr(model, "network", model)
+    if hasattr(network, "fit_linear") and network.linear is not None:
+        batch = train.batch(range(len(train)), model.reads)
+        network.fit_linear(batch, (train.target - float(model.shift)) / float(model.scale))
 
 # %% ../nbs/07_regression.ipynb #fa110003
 PROBE = 1 / 5  # of the epochs, for each learning rate that is tried
