@@ -232,7 +232,8 @@ def _input_sizes(videos: Dataset, fields: Iterable[str]) -> dict[str, list[int]]
 def _fingerprint(videos: Dataset, reads: Sequence[str], encoder: str | None) -> list[str]:
     "A hash of everything that a model reads of these videos, and of the encoder that it starts from."
     start = [hashlib.sha256((Path(encoder) / "weights.safetensors").read_bytes()).hexdigest()[:16]] if encoder else []
-    return [videos.fingerprint([*({"views_k", *reads} - {"frame_mask"})]), *start]
+    masks = {"frame_mask", "word_mask", "sound_mask"}
+    return [videos.fingerprint([*({"views_k", *reads} - masks)]), *start]
 
 # %% ../nbs/07_regression.ipynb #6192327e
 @torch.no_grad()
