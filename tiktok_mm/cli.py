@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import __version__
+from .commands.models import models, report_test_video
 from .commands.scrape import scraping
 from .lib.core import UserError, one_of
 from tiktok_mm.lib.options import (
@@ -64,6 +65,7 @@ app = typer.Typer(
     **SETTINGS,
 )
 app.add_typer(scraping, name="scrape")
+app.add_typer(models)
 
 # %% ../nbs/cli.ipynb #9a0059ff
 def _show_version(wanted: bool) -> None:
@@ -304,7 +306,8 @@ def demo(
     n: Annotated[int, typer.Option("--n", min=10, help="Number of videos.")] = 200,
     workers: Workers = None,
 ):
-    """The main job on the built-in corpus: make it, check it, extract its features, train every model, print the table.
+    """The main job on the built-in corpus: make it, check it, extract its features, train every model, print the
+    table, and write the report of one video that no model saw.
 
     An interrupted run resumes."""
     typer.echo(f"1. making {n} synthetic videos in {folder}")
@@ -315,6 +318,7 @@ def demo(
     extract(folder, workers=workers)
     typer.echo("\n4. training every model and testing it on videos that it never saw")
     table(folder)
+    report_test_video(folder)
 
 # %% ../nbs/cli.ipynb #ce30e6f6
 def main() -> None:

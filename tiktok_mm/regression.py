@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from .lib.experiment import Experiment, ExperimentConfig, claim_folder
 from .lib.leakage import refuse_leaks
 from .lib.metrics import METRICS
 from .lib.parallel import n_cores, one_thread, run_parallel
+from .lib.registry import BUILT_IN, OWN_MODELS, TIME_AXIS, build_own
 from .lib.runs import RunConfig, default_runs, find_run, with_seeds
 from .lib.splits import SMALL_CORPUS, SPLITS, Split, default_sizes, make_split, near_duplicates
 from .lib.store import VERSIONS, Corpus, atomic_write, common_settings, stale_features, write_json
@@ -68,12 +69,13 @@ def build_model(
 
 def _network(run: RunConfig, videos: Dataset, outputs: int) -> nn.Module:
     "The network of a run, without the scale of its output."
+    one_of(run.model, (*BUILT_IN, *OWN_MODELS), "model")
     if run.model == "cnn3d":
         return CNN3D(outputs, **run.settings)
     if run.model == "swin":
         return Swin(outputs, _model_config(SwinConfig, run))
-    if run.model != "ensemble":
-        raise UserError(f"no model {run.model!r}: choose cnn3d, swin or ensemble")
+    if run.model in OWN_MODELS:
+        return build_own(run.model, videos, outputs, run.settings)
     audio = videos.audio.shape[1:]
     if run.encoder is None:
         return Ensemble(outputs, _model_config(EnsembleConfig, run, visual=videos.embedding[0].shape, audio=audio))
@@ -144,7 +146,7 @@ def _untrained(run: RunConfig, train: Dataset, outputs: int) -> Any:
 def _fit_linear(model: Any, train: Dataset) -> None:
     "Fit the linear part of a trained model, if it has one."
     network = getattr(model, "network", model)
-    if getattr(network, "linear", None) is not None:
+    if hasattr(network, "fit_linear") and network.linear is not None:
         batch = train.batch(range(len(train)), model.reads)
         network.fit_linear(batch, (train.target - float(model.shift)) / float(model.scale))
 
@@ -211,7 +213,7 @@ def _metadata(run: RunConfig, videos: Dataset, split: Split, outputs: int, targe
     return {
         "version": VERSIONS["run"],
         "run": settings | changed,
-        "inputs": _input_sizes(videos),
+        "inputs": _input_sizes(videos, TIME_AXIS if run.model in OWN_MODELS else ("clips",)),
         "outputs": outputs,
         "target": asdict(target),
         "split": asdict(split),
@@ -219,16 +221,17 @@ def _metadata(run: RunConfig, videos: Dataset, split: Split, outputs: int, targe
     }
 
 
-def _input_sizes(videos: Dataset) -> dict[str, list[int]]:
+def _input_sizes(videos: Dataset, fields: Iterable[str]) -> dict[str, list[int]]:
     "The sizes of one video's features, from which a model can be built again."
-    features: dict[str, Any] = {"clips": videos.clips, "audio": videos.audio, "embedding": videos.embedding}
+    features = {name: getattr(videos, name) for name in (*fields, "audio", "embedding")}
     return {name: list(values[0].shape) for name, values in features.items() if values is not None}
 
 
 def _fingerprint(videos: Dataset, reads: Sequence[str], encoder: str | None) -> list[str]:
     "A hash of everything that a model reads of these videos, and of the encoder that it starts from."
     start = [hashlib.sha256((Path(encoder) / "weights.safetensors").read_bytes()).hexdigest()[:16]] if encoder else []
-    return [videos.fingerprint([*({"views_k", *reads} - {"frame_mask"})]), *start]
+    masks = {"frame_mask", "word_mask", "sound_mask"}
+    return [videos.fingerprint([*({"views_k", *reads} - masks)]), *start]
 
 # %% ../nbs/07_regression.ipynb #6192327e
 @torch.no_grad()
@@ -356,9 +359,10 @@ def train_ahead(
     runs: dict[Path, RunConfig],  # run folder → run
     progress: bool = False,  # show a progress bar
 ) -> None:
-    "Train the runs that have no weights yet in processes side by side, if they are small and there are enough of them."
-    pending = [run for folder, run in runs.items() if not (folder / "weights.safetensors").exists()]
-    small = all(run.preset == "compact" or run.model == "ensemble" for run in runs.values())
+    "Train built-in models without weights in processes side by side, if they are small and there are enough of them."
+    built_in = {folder: run for folder, run in runs.items() if run.model not in OWN_MODELS}
+    pending = [run for folder, run in built_in.items() if not (folder / "weights.safetensors").exists()]
+    small = all(run.preset == "compact" or run.model == "ensemble" for run in built_in.values())
     on_cpu = all(resolve_device(run.training.device) == "cpu" and run.training.devices == 1 for run in pending)
     importable = getattr(train, "func", train).__module__ != "__main__"  # else other processes do not know it
     if len(pending) > FEW and small and on_cpu and importable:

@@ -19,6 +19,7 @@ from fastcore.basics import patch
 from ..autoencoder import embed_corpus
 from ..lib.batch import Dataset, load_dataset
 from ..lib.core import UserError
+from ..lib.registry import BUILT_IN, OWN_MODELS, import_models
 from ..lib.runs import RunConfig
 from ..lib.splits import Split
 from ..lib.store import Corpus, stored_provenance
@@ -41,6 +42,7 @@ class Run:
     model: Any  # Batch → (B, outputs), in evaluation mode
     inputs: dict[str, tuple[int, ...]]  # sizes of one video's features
     features: dict[str, dict[str, str]]  # stage → recipe and options that they were made with; empty: not recorded
+    autoencoder: Path  # the run folder of the autoencoder of its experiment; may not exist
 
 
 def load_run(
@@ -48,6 +50,10 @@ def load_run(
 ) -> Run:
     "The run in a folder; `UserError` for a folder that holds none."
     folder, stored = Path(folder), read_run(folder)
+    import_models()
+    if (name := stored["run"]["model"]) not in (*BUILT_IN, *OWN_MODELS):
+        advice = "import the module that registers it first, or name its file in TIKTOK_MM_MODELS"
+        raise UserError(f"{folder} is a model of the registered class {name!r}: {advice}")
     settings, inputs = _stored_config(stored, folder), {name: tuple(size) for name, size in stored["inputs"].items()}
     weights = {"weights": None} if settings.model == "swin" else {}  # it starts from no others
     changed = replace(settings, settings=settings.settings | weights)
@@ -55,13 +61,13 @@ def load_run(
     target = stored["target"]
     scaler = Quartiles(tuple(target["thresholds"])) if "thresholds" in target else TargetScaler(**target)
     split, features = Split.from_dict(stored["split"]), stored.get("features", {})
-    return Run(folder, settings, split, scaler, model, inputs, features)
+    return Run(folder, settings, split, scaler, model, inputs, features, _autoencoder_of(folder))
 
 
 def _stored_config(stored: dict, folder: Path) -> RunConfig:
     "The settings of a run as `read_run` gives them; an encoder is that of the experiment in which the folder lies."
     run = dict(stored["run"])
-    encoder = run.pop("encoder") and str(folder.parent / "autoencoder")
+    encoder = run.pop("encoder") and str(_autoencoder_of(folder))
     settings = {name: tuple(value) if isinstance(value, list) else value for name, value in run.pop("settings").items()}
     changed = {
         "training": TrainConfig(**run["training"]),
@@ -72,11 +78,15 @@ def _stored_config(stored: dict, folder: Path) -> RunConfig:
     return RunConfig(**{**run, **changed})
 
 
+def _autoencoder_of(folder: Path) -> Path:
+    "The autoencoder in a run folder, as in an exported one, or else that of the experiment in which the folder lies."
+    return folder / "autoencoder" if (folder / "autoencoder").is_dir() else folder.parent / "autoencoder"
+
+
 def _empty_videos(inputs: dict[str, tuple[int, ...]]) -> Dataset:
     "One video of zeros, with features of these sizes."
-    clips = [np.zeros(inputs["clips"], np.uint8)]
-    embedding = [np.zeros(inputs["embedding"], np.float16)] if "embedding" in inputs else None
-    return Dataset(["empty"], clips, audio=np.zeros((1, *inputs["audio"]), np.float32), embedding=embedding)
+    empty: dict[str, Any] = {name: np.zeros((1, *size), np.float32) for name, size in inputs.items()}
+    return Dataset(["empty"], **empty)
 
 # %% ../../nbs/beyond/trained.ipynb #be400015
 @patch
@@ -98,12 +108,12 @@ def read_videos(self: Run, corpus: Corpus, ids: Sequence[str]) -> Dataset:
     if missing := [id for id in ids if not corpus.features("visual", id).exists()]:
         raise UserError(f"{len(missing)} videos have no features, {missing[0]!r} first: run `tiktok-mm extract`")
     _refuse_other_settings(self, corpus, ids)
-    corpus, autoencoder = corpus.subset(corpus.table.id.isin(ids)), self.folder.parent / "autoencoder"
+    corpus = corpus.subset(corpus.table.id.isin(ids))
     if encoded := {"embedding", "states", "shapes"} & set(self.model.reads):
-        if not (autoencoder / "run.json").exists():
+        if not (self.autoencoder / "run.json").exists():
             raise UserError(f"{self.folder.parent} has no autoencoder, whose embeddings {self.settings.id} reads")
-        embed_corpus(corpus, autoencoder)
-    videos = load_dataset(corpus, autoencoder if encoded else None, self.inputs["audio"]).subset(ids)
+        embed_corpus(corpus, self.autoencoder)
+    videos = load_dataset(corpus, self.autoencoder if encoded else None, self.inputs["audio"]).subset(ids)
     if (size := videos.audio.shape[1:]) != self.inputs["audio"]:
         expected = "×".join(map(str, self.inputs["audio"]))
         raise UserError(
@@ -111,7 +121,7 @@ def read_videos(self: Run, corpus: Corpus, ids: Sequence[str]) -> Dataset:
         )
     return videos
 
-# %% ../../nbs/beyond/trained.ipynb #be400016
+# %% ../../nbs/beyond/trained.ipynb #be40001a
 _READS = {  # stage → what a model reads of its features
     "visual": {"clips", "embedding", "states", "shapes"},
     "audio": {"audio", "speech", "words", "tokens", "manner", "layers"},
