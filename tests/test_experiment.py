@@ -193,6 +193,7 @@ def test_mistakes_cost_nothing(wrong, corpus, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+LAST = "learning-rates/1e-09/checkpoints/last.ckpt"  # in the folder of a run at the paper's rate, while it trains
 LOGS = {"tensorboard": "tensorboard/version_0/events.out.tfevents.*", "wandb": "wandb/offline-run-*/*.wandb"}
 
 
@@ -213,7 +214,7 @@ def test_a_killed_device_process_fails_the_training(corpus, experiment):
     arguments = ["train", str(corpus.folder), "paper-ensemble", "--epochs", "500", "--devices", "2"]
     command = [sys.executable, "-c", "from tiktok_mm.cli import main; main()", *arguments]
     training = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    checkpoint = experiment.run("paper-ensemble-epochs-500-devices-2") / "checkpoints" / "last.ckpt"
+    checkpoint = experiment.run("paper-ensemble-epochs-500-devices-2") / LAST
     while training.poll() is None and not checkpoint.exists():
         time.sleep(0.01)
     psutil.Process(training.pid).children()[-1].kill()
@@ -228,7 +229,7 @@ def test_an_interrupt_says_how_to_resume(sign, corpus, tmp_path):
     "In the middle of a training: one more line, exit code 130, and a checkpoint to resume from."
     arguments = ("train", corpus.folder, "paper-ensemble", "--epochs", "500", "--name", NAME)
     command = [sys.executable, "-c", "from tiktok_mm.cli import main; main()", *map(str, arguments)]
-    checkpoint = corpus.runs / NAME / "paper-ensemble-epochs-500" / "checkpoints" / "last.ckpt"
+    checkpoint = corpus.runs / NAME / "paper-ensemble-epochs-500" / LAST
     checkpoint.unlink(missing_ok=True)
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while run.poll() is None and not checkpoint.exists():
