@@ -70,7 +70,7 @@ CHANGES = {
     "seed": dict(seed=7, epochs=9, lr=0.001),
     "split": dict(seed=42, epochs=9, lr=0.001, split="time"),
     "sizes": dict(seed=42, epochs=9, lr=0.001, sizes=(60, 20, 20)),
-    "features": dict(FIRST, epochs=9, lr=0.001),
+    "features": dict(FIRST, epochs=9),
     "epochs": dict(seed=42, epochs=3, lr=0.001),
     "more epochs": dict(seed=42, epochs=210, lr=0.001),
 }
