@@ -188,7 +188,7 @@ def time_features(table: pd.DataFrame) -> pd.DataFrame:
             "hour": hour,
             "hour_sin": np.sin(2 * np.pi * hour / 24),
             "hour_cos": np.cos(2 * np.pi * hour / 24),
-            "weekday": posted.dt.dayofweek.astype(float),
+            "weekday": posted.dt.day_of_week.astype(float),
             "days": (posted - pd.Timestamp("2020-01-01", tz="UTC")).dt.total_seconds() / 86400,
         }
     )
