@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from tiktok_mm.beyond.benchmark import app, held_out, run_benchmark
+from tiktok_mm.beyond.benchmark import held_out, run_benchmark
 from tiktok_mm.beyond.context import author_history, context_columns, times
 from tiktok_mm.beyond.posts import PostConfig, PostFeatures, PostModel, build_features, in_time_order, predict_posts
 from tiktok_mm.beyond.smpd import FEATURE_SETS, SUSPECTS, read_posts
 from tiktok_mm.beyond.suspects import suspect_columns
+from tiktok_mm.commands.benchmark import benchmarks
 from tiktok_mm.lib.core import UserError
 
 SMALL = PostConfig(trees=20, rounds=30, seeds=1, folds=2, embeddings=False)
@@ -64,7 +65,7 @@ def test_every_post_is_predicted(smpd, tmp_path):
         file.write("\n".join(odd) + "\n")
     out = tmp_path / "predictions.csv"
     options = ["--train", str(train), "--test", str(test), "--features", "author", "--out", str(out)]
-    done = CliRunner().invoke(app, ["smpd", *options], catch_exceptions=False)
+    done = CliRunner().invoke(benchmarks, ["smpd", *options], catch_exceptions=False)
     assert done.exit_code == 0 and "no labels: no metrics" in done.output
     written = pd.read_csv(out)
     expected = [json.loads(line)["pid"] for line in (test / "posts.jsonl").read_text().splitlines()[:40]]
@@ -163,8 +164,8 @@ def test_metrics_stand_beside_constants(parts):
 
 def test_faults_of_a_person_are_one_line(tmp_path):
     "No posts, no labels, an unknown set."
-    done = CliRunner().invoke(app, ["smpd", "--train", str(tmp_path)])
+    done = CliRunner().invoke(benchmarks, ["smpd", "--train", str(tmp_path)])
     assert isinstance(done.exception, UserError) and "has no posts.jsonl" in str(done.exception)
     (tmp_path / "posts.jsonl").write_text('{"pid": "a"}\n')
-    done = CliRunner().invoke(app, ["smpd", "--train", str(tmp_path)])
+    done = CliRunner().invoke(benchmarks, ["smpd", "--train", str(tmp_path)])
     assert isinstance(done.exception, UserError) and "no popularity.jsonl" in str(done.exception)

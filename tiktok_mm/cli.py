@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import __version__
+from .commands.benchmark import benchmarks
 from .commands.models import models, report_test_video
 from .commands.scrape import scraping
 from .lib.core import UserError, one_of
@@ -66,6 +67,7 @@ app = typer.Typer(
 )
 app.add_typer(scraping, name="scrape")
 app.add_typer(models)
+app.add_typer(benchmarks, name="benchmark")
 
 # %% ../nbs/cli.ipynb #9a0059ff
 def _show_version(wanted: bool) -> None:
@@ -323,9 +325,6 @@ def demo(
 # %% ../nbs/cli.ipynb #ce30e6f6
 def main() -> None:
     "Run the command line; called by `tiktok-mm`."
-    from tiktok_mm.beyond.benchmark import app as benchmarks
-
-    app.add_typer(benchmarks, name="benchmark")
     signal.signal(signal.SIGTERM, _interrupt)
     notes = logging.StreamHandler()
     notes.setFormatter(logging.Formatter("tiktok-mm: %(message)s"))
