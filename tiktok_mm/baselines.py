@@ -166,28 +166,29 @@ class PooledLinear(nn.Module):
         "The weights in closed form."
         from sklearn.linear_model import RidgeCV
 
-        pooled = pooled_features(batch).numpy()
+        bands = pooled_bands(batch)
+        pooled, sizes = torch.cat(bands, 1).numpy(), [band.shape[1] for band in bands]
         known = np.isfinite(pooled)
         count = np.maximum(known.sum(0), 1)
         mean = np.where(known, pooled, 0).sum(0) / count
         variance = np.where(known, (pooled - mean) ** 2, 0).sum(0) / count
         self.mean.copy_(torch.from_numpy(mean))
         self.std.copy_(torch.from_numpy(np.sqrt(variance)).clamp(min=1e-4))
-        pooled, sizes = self.standardised(batch).double().numpy(), [band.shape[1] for band in pooled_bands(batch)]
-        scale = np.repeat(band_weights(np.split(pooled, np.cumsum(sizes)[:-1], 1), target), sizes)
-        ridge = RidgeCV(np.logspace(-3, 3, 19)).fit(pooled * scale, target)
+        standard = self.standardised(torch.from_numpy(pooled)).double().numpy()
+        scale = np.repeat(band_weights(np.split(standard, np.cumsum(sizes)[:-1], 1), target), sizes)
+        ridge = RidgeCV(np.logspace(-3, 3, 19)).fit(standard * scale, target)
         self.weight.copy_(torch.from_numpy(ridge.coef_ * scale))
         self.bias.fill_(float(ridge.intercept_))
         self.fitted.fill_(True)
         return self
 
-    def standardised(self, batch: Batch) -> Tensor:  # (B, features)
+    def standardised(self, pooled: Tensor) -> Tensor:  # both (B, features)
         "Pooled features with mean 0 and deviation 1; what is missing is 0."
-        return ((pooled_features(batch) - self.mean) / self.std).nan_to_num(0)
+        return ((pooled - self.mean) / self.std).nan_to_num(0)
 
     def forward(self, batch: Batch) -> Tensor:
         "(B, 1)."
-        return self.standardised(batch) @ self.weight[:, None] + self.bias
+        return self.standardised(pooled_features(batch)) @ self.weight[:, None] + self.bias
 
 
 def linear_baseline(
@@ -197,7 +198,8 @@ def linear_baseline(
 ) -> np.ndarray:  # (test videos,) predicted targets
     "Ridge regression on everything that is pooled, words included."
     known, unknown = (videos.batch(range(len(videos)), POOLED) for videos in (train, test))
-    linear = PooledLinear(pooled_features(unknown).shape[1]).fit(known, target)
+    features = pooled_features(train.batch(range(1), POOLED)).shape[1]
+    linear = PooledLinear(features).fit(known, target)
     return linear(unknown)[:, 0].numpy()
 
 # %% ../nbs/05_baselines.ipynb #30296e35

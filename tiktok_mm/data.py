@@ -218,7 +218,7 @@ def _notices(corpus: Corpus, media: pd.DataFrame) -> list[tuple[str, str]]:  # (
     "What is odd about the videos that can be read: what their packets tell, and what decoding all frames found."
     paths, found = dict(zip(corpus.table.id, corpus.table.path)), []
     for id, notices in media.notices.items():
-        stored = stored_notices(corpus, id, hash_if_there(paths[id]))
+        stored = stored_notices(corpus, id) and stored_notices(corpus, id, hash_if_there(paths[id]))
         merged = {notice.partition(" (")[0]: notice for notice in (*notices, *stored)}
         if merged:
             found.append((id, "; ".join(merged.values())))

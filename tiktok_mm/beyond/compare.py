@@ -72,7 +72,5 @@ def compare(
 
 def compare_predictions(one: Prediction, two: Prediction, model: Model) -> Comparison:
     "Two predictions of a model as a comparison."
-    reference = model.reference
-    errors = log_views(reference.valid_views_k) - log_views(reference.valid_predicted_k)
-    share = win_probability(np.array([one.views_k]), np.array([two.views_k]), errors)
+    share = win_probability(np.array([one.views_k]), np.array([two.views_k]), model.reference.errors)
     return Comparison(one, two, float(share[0]))

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 
 from ..lib.core import UserError
 from ..lib.media import ffmpeg_exe
@@ -56,11 +56,15 @@ def _gpu() -> str:
     return "Apple's (mps)" if torch.backends.mps.is_available() else ""
 
 
+def _font(text: str) -> str:
+    "The font beside the usual one that has the characters of a text; empty if there is none."
+    _, *others = fonts_for(text)
+    return others[-1] if others else ""
+
+
 def examine_machine() -> list[Finding]:
     "Processor, memory, GPU, programs and fonts."
     browser = _try(lambda: " and ".join(browser_programs()))
-    japanese = fonts_for("日本")[-1] if len(fonts_for("日本")) > 1 else ""
-    emoji = fonts_for("😀")[-1] if len(fonts_for("😀")) > 1 else ""
     return [
         Finding("Python", "everything", sys.version.split()[0], "install Python 3.11 or later", needed=True),
         Finding("processor", "everything", f"{n_cores()} cores for this process", needed=True),
@@ -70,14 +74,17 @@ def examine_machine() -> list[Finding]:
         ),
         Finding("ffmpeg", "sound of videos", _try(ffmpeg_exe), "pip install imageio-ffmpeg", needed=True),
         Finding("Chromium", "scrape", browser, "apt install chromium chromium-driver"),
-        Finding("fonts: CJK", "captions in figures", japanese, "apt install fonts-noto-cjk"),
-        Finding("fonts: emoji", "captions in figures", emoji, "apt install fonts-symbola"),
+        Finding("fonts: CJK", "captions in figures", _font("日本"), "apt install fonts-noto-cjk"),
+        Finding("fonts: emoji", "captions in figures", _font("😀"), "apt install fonts-symbola"),
     ]
 
 # %% ../../nbs/beyond/doctor.ipynb #d0c7000b
 PURPOSES = {  # of the extras
     "scrape": "scrape",
     "fast": "extract --fast",
+    "context": "benchmark, with LightGBM",
+    "text": "benchmark, with a sentence encoder",
+    "hub": "export --hub, and models of the hub",
     "tensorboard": "train --logger tensorboard",
     "wandb": "train --logger wandb",
     "dev": "work on the package itself",
@@ -90,7 +97,10 @@ def examine_extras() -> list[Finding]:
     whisper = Finding(
         "Whisper", "extract, of real speech", models, "the first extract downloads `base`; or extract --whisper FILE"
     )
-    return [whisper, *(_extra(name, purpose) for name, purpose in PURPOSES.items())]
+    return [
+        whisper,
+        *(_extra(name, PURPOSES.get(name, "")) for name in metadata("tiktok_mm").get_all("Provides-Extra", [])),
+    ]
 
 
 def _extra(name: str, purpose: str) -> Finding:

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from .page import middle_frame
+from .page import image_of
 from .reference import Reference, corpus_folder, reference_of
 from .trained import Run, load_run
 from ..lib.core import UserError, error_text, safe_id
 from ..lib.metrics import evaluate
-from ..lib.store import atomic_write, load_array
+from ..lib.store import atomic_write
 from ..lib.units import columns_for
 from ..pipeline.extract import views_text
 
@@ -124,16 +124,15 @@ def export_model(
 
 def needs_autoencoder(run: Run) -> bool:
     "Whether a model reads what the autoencoder makes of the frames, or is built on its encoder."
-    return bool({"embedding", "states", "shapes"} & set(run.model.reads)) or run.settings.encoder is not None
+    return run.reads_encoded or run.settings.encoder is not None
 
 # %% ../../nbs/beyond/portable.ipynb #be560016
 def _write_thumbnails(reference: Reference, corpus: Path, folder: Path) -> None:
     "An image of every training video that has frames."
     for id in reference.ids:
-        path = corpus / "features" / "visual" / f"{safe_id(id)}.safetensors"
-        if path.exists():
+        if image := image_of(corpus, id):
             with atomic_write(folder / f"{safe_id(id)}.jpg") as part:
-                part.write_bytes(middle_frame(load_array(path, "clip")))
+                part.write_bytes(image)
 
 # %% ../../nbs/beyond/portable.ipynb #be560023
 FETCHED = ("*.safetensors", "*.json", "README.md", "thumbnails/*.jpg")  # nothing else is downloaded or uploaded

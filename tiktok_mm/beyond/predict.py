@@ -30,14 +30,14 @@ from tiktok_mm.beyond.explain import (
     shapley_values,
     word_effects,
 )
-from .page import Page, factor_text, make_page, middle_frame
+from .page import Page, factor_text, image_of, make_page
 from .portable import hub_folder
 from .reference import LEVEL, Reference, corpus_folder, reference_of
 from .trained import Run, load_run
 from ..formats.files import VIDEO_SUFFIXES
 from ..lib.batch import Dataset
 from ..lib.core import UserError, safe_id
-from ..lib.store import Corpus, features_header, load_array
+from ..lib.store import Corpus, features_header
 from ..lib.tracks import open_media
 from ..lib.whisper_models import checkpoint_key, load_whisper
 from ..pipeline.extract import ExtractTask, extract, extract_one, views_text
@@ -172,8 +172,7 @@ def thumbnail(
     exported = self.run.folder / "thumbnails" / f"{safe_id(id)}.jpg"
     if exported.exists():
         return exported.read_bytes()
-    clip = self.corpus / "features" / "visual" / f"{safe_id(id)}.safetensors" if self.corpus else None
-    return middle_frame(load_array(clip, "clip")) if clip and clip.exists() else None
+    return image_of(self.corpus, id) if self.corpus else None
 
 # %% ../../nbs/beyond/predict.ipynb #be540015
 @patch
@@ -252,7 +251,7 @@ def explained(
 @patch(as_prop=True)
 def _encode(self: Model):
     "Clip → embedding, states and shapes; None for a model that reads none of them."
-    if not {"embedding", "states", "shapes"} & set(self.run.model.reads) or not self.run.autoencoder.is_dir():
+    if not self.run.reads_encoded or not self.run.autoencoder.is_dir():
         return None
     autoencoder = load_autoencoder(self.run.autoencoder)
     return lambda clip: embed_clip(autoencoder, clip)

@@ -25,7 +25,7 @@ from .trained import Run
 from ..data import open_corpus
 from ..lib.batch import Dataset
 from ..lib.core import UserError
-from ..lib.metrics import MIN_TEST_VIDEOS, evaluate, verdict
+from ..lib.metrics import METRICS, MIN_TEST_VIDEOS, evaluate, verdict
 from ..lib.store import Corpus, atomic_write, stored_provenance
 from ..lib.targets import Quartiles
 from ..pipeline.extract import views_text
@@ -52,7 +52,7 @@ class Reference:
     test_predicted_k: np.ndarray  # (T,)
 
     @cached_property
-    def _errors(self) -> dict[str, Any]:
+    def _against_median(self) -> dict[str, Any]:
         return _median_errors(self)
 
     @cached_property
@@ -167,6 +167,12 @@ def calibration(self: Reference) -> Conformal:
     return Conformal(log_views(self.valid_predicted_k), log_views(self.valid_views_k))
 
 
+@patch(as_prop=True)
+def errors(self: Reference) -> np.ndarray:  # (V,)
+    "By how much the logs of the views of the validation videos are above their predictions."
+    return log_views(self.valid_views_k) - log_views(self.valid_predicted_k)
+
+
 @patch
 def intervals(
     self: Reference,
@@ -185,11 +191,10 @@ def quartile_probabilities(
     views_k: np.ndarray,  # (n,) predicted thousands of views
 ) -> np.ndarray:  # (n, 4)
     "How probable each quartile of the training views is: the share of calibration errors that lead into it."
-    errors = log_views(self.valid_views_k) - log_views(self.valid_predicted_k)
-    outcomes = log_views(views_k)[:, None] + errors
+    outcomes = log_views(views_k)[:, None] + self.errors
     quartile = np.searchsorted(log_views(self.thresholds), outcomes)
     counts = np.stack([(quartile == q).sum(1) for q in range(4)], 1)
-    return (counts + 0.25) / (len(errors) + 1)  # one more video, spread evenly: nothing is certain
+    return (counts + 0.25) / (len(self.errors) + 1)  # one more video, spread evenly: nothing is certain
 
 
 @patch(as_prop=True)
@@ -208,7 +213,7 @@ def percentile(self: Reference, views_k: float) -> float:  # 0 to 100
 @patch(as_prop=True)
 def against_median(self: Reference) -> str | None:  # None: too few test videos
     "beats, loses to, or what is between: the model and the constant median by their mean absolute error."
-    return self._errors["verdict"]
+    return self._against_median["verdict"]
 
 
 @patch(as_prop=True)
@@ -222,16 +227,16 @@ def _median_errors(reference: Reference) -> dict[str, Any]:
     truth, metric = reference.test_views_k, "MAE (K)"
     constant = np.full(len(truth), np.median(reference.views_k))
     predictions = {"median": constant, "model": reference.test_predicted_k}
-    scores = evaluate(truth, predictions, metrics=[metric])[metric]
+    scores = {name: float(METRICS[metric](truth, prediction)) for name, prediction in predictions.items()}
     difference = evaluate(truth, predictions, against="median", metrics=[metric])[metric].loc["model"]
-    found = verdict(difference, scores.loc["median"].value, metric, len(truth))
-    return {"model": scores.loc["model"].value, "median": scores.loc["median"].value, "verdict": found}
+    found = verdict(difference, scores["median"], metric, len(truth))
+    return {**scores, "verdict": found}
 
 # %% ../../nbs/beyond/reference.ipynb #be530026
 @patch
 def value_sentence(self: Reference) -> str:
     "How the model compares to the constant median on its test videos."
-    n, errors = len(self.test_views_k), self._errors
+    n, errors = len(self.test_views_k), self._against_median
     if errors["verdict"] is None:
         return f"Nothing can be said about this model: {n} test videos, and at least {MIN_TEST_VIDEOS} are needed."
     sizes = f"mean absolute error {views_text(errors['model'])}, the median's {views_text(errors['median'])}"

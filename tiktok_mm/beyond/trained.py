@@ -17,7 +17,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from ..autoencoder import embed_corpus
-from ..lib.batch import Dataset, load_dataset
+from ..lib.batch import ENCODED, Dataset, load_dataset
 from ..lib.core import UserError
 from ..lib.registry import BUILT_IN, OWN_MODELS, import_models
 from ..lib.runs import RunConfig
@@ -43,6 +43,11 @@ class Run:
     inputs: dict[str, tuple[int, ...]]  # sizes of one video's features
     features: dict[str, dict[str, str]]  # stage → recipe and options that they were made with; empty: not recorded
     autoencoder: Path  # the run folder of the autoencoder of its experiment; may not exist
+
+    @property
+    def reads_encoded(self) -> bool:
+        "Whether the model reads what the autoencoder makes of the frames."
+        return bool(set(ENCODED) & set(self.model.reads))
 
 
 def load_run(
@@ -109,11 +114,11 @@ def read_videos(self: Run, corpus: Corpus, ids: Sequence[str]) -> Dataset:
         raise UserError(f"{len(missing)} videos have no features, {missing[0]!r} first: run `tiktok-mm extract`")
     _refuse_other_settings(self, corpus, ids)
     corpus = corpus.subset(corpus.table.id.isin(ids))
-    if encoded := {"embedding", "states", "shapes"} & set(self.model.reads):
+    if self.reads_encoded:
         if not (self.autoencoder / "run.json").exists():
             raise UserError(f"{self.folder.parent} has no autoencoder, whose embeddings {self.settings.id} reads")
         embed_corpus(corpus, self.autoencoder)
-    videos = load_dataset(corpus, self.autoencoder if encoded else None, self.inputs["audio"]).subset(ids)
+    videos = load_dataset(corpus, self.autoencoder if self.reads_encoded else None, self.inputs["audio"]).subset(ids)
     if (size := videos.audio.shape[1:]) != self.inputs["audio"]:
         expected = "×".join(map(str, self.inputs["audio"]))
         raise UserError(
@@ -123,7 +128,7 @@ def read_videos(self: Run, corpus: Corpus, ids: Sequence[str]) -> Dataset:
 
 # %% ../../nbs/beyond/trained.ipynb #be40001a
 _READS = {  # stage → what a model reads of its features
-    "visual": {"clips", "embedding", "states", "shapes"},
+    "visual": {"clips", *ENCODED},
     "audio": {"audio", "speech", "words", "tokens", "manner", "layers"},
 }
 

@@ -152,16 +152,15 @@ def report_test_video(
     "Predict the first test video of the last experiment of a corpus, and write its report beside the table."
     typer.echo("\n5. predicting one of the videos that no model saw")
     from tiktok_mm.beyond.predict import load_model
-    from tiktok_mm.beyond.trained import load_run
     from tiktok_mm.data import open_corpus
 
     runs = sorted(corpus.glob(f"runs/*/{DEMO_RUN}/run.json"), key=lambda path: path.stat().st_mtime)
     if not runs:
         raise UserError(f"{corpus} has no run {DEMO_RUN}: run tiktok-mm train {corpus} {DEMO_RUN}")
     folder = runs[-1].parent
-    table = open_corpus(corpus).table.set_index("id")
-    video = table.loc[load_run(folder).split.test[0]]
-    prediction = load_model(folder).predict(video.path)
+    model = load_model(folder)
+    video = open_corpus(corpus).table.set_index("id").loc[model.run.split.test[0]]
+    prediction = model.predict(video.path)
     typer.echo(prediction)
     page = folder.parent / "table" / "test-video.html"
     prediction.report(page)

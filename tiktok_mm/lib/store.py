@@ -302,9 +302,10 @@ def stale_features(
     corpus: Corpus,  # with features
 ) -> StaleFeatures | None:  # None: all features are current and of the same settings
     "The videos whose features are of other settings than most, or of another file than there is now."
-    sources = {id: hash_if_there(path) for id, path in zip(corpus.table.id, corpus.table.get("path", corpus.table.id))}
+    paths = dict(zip(corpus.table.id, corpus.table.get("path", corpus.table.id)))
     failed = {failure["id"] for failure in _failures(corpus)}
-    expected = [id for id in sources if corpus.features("visual", id).exists()]
+    expected = [id for id in paths if corpus.features("visual", id).exists()]
+    sources = {id: hash_if_there(paths[id]) for id in expected}
     videos, options = {}, []
     for stage in ("visual", "audio"):
         files = {id: corpus.features(stage, id) for id in expected}
@@ -319,7 +320,7 @@ def stale_features(
             if why:
                 videos.setdefault(id, why)
     command = " ".join(["tiktok-mm extract", shlex.quote(str(corpus.folder)), *options])
-    return StaleFeatures(videos, len(sources), command) if videos else None
+    return StaleFeatures(videos, len(paths), command) if videos else None
 
 # %% ../../nbs/lib/store.ipynb #5a1e0006
 def _failures(corpus: Corpus) -> list[dict]:

@@ -279,7 +279,7 @@ def video_url(site: str, author: str, id: str) -> str:
 def _count(item: Item, name: str) -> int | None:
     "A count of an item: from `statsV2` if it is there, else from `stats`; one that is exact and not 0 comes first."
     counts = [count for stats in (item.statsV2, item.stats) if (count := getattr(stats, name)) is not None]
-    return max(counts, key=lambda count: (count > 0, count < 10_000 or count % 100 != 0), default=None)
+    return max(counts, key=lambda count: (count > 0, view_count_fields(count).get("views_exact", False)), default=None)
 
 # %% ../../nbs/scraping/pages.ipynb #76a3a996
 def read_video(
