@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import av
 
-from tiktok_mm.synthetic.corpus import write_video
+from tiktok_mm.synthetic.video import write_video
 from tiktok_mm.synthetic.plans import VideoPlan, plan_video
 
 

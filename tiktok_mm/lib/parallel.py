@@ -53,12 +53,11 @@ NOT_STARTED = (
 def process_pool(
     workers: int,
     prepare: Callable[[], Any] | None = None,  # called in each process before its first work
-    method: str = "spawn",  # or fork, which costs nothing and inherits all that is loaded
 ) -> Iterator[ProcessPoolExecutor]:
     "A pool of processes, which end at once if the block is left by an error or an interrupt."
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         os._exit(1)  # a process of a pool, which imports the script: the process that started it says what is wrong
-    context = multiprocessing.get_context(method)
+    context = multiprocessing.get_context("spawn")  # a forked process crashes where a library has started threads
     started = context.RawValue("b")  # 1 as soon as a process is ready
     with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(prepare, started)) as pool:
         try:
@@ -99,7 +98,6 @@ def run_parallel(
     progress: bool = False,  # show it
     workers: int | None = None,  # processes; by default one per core
     prepare: Callable[[], Any] | None = None,  # called in each process before its first work
-    method: str = "spawn",  # or fork
 ) -> None:
     "Call `work` with every item, several at a time; the first error ends all of them."
     from tqdm import tqdm
@@ -107,7 +105,7 @@ def run_parallel(
     if not items:
         return
     try:
-        with process_pool(min(len(items), workers or n_cores()), prepare, method) as pool:
+        with process_pool(min(len(items), workers or n_cores()), prepare) as pool:
             done = as_completed(submit_all(pool, work, items))
             for future in tqdm(done, desc, len(items), unit="item", disable=not progress, leave=False):
                 future.result()
