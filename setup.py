@@ -12,7 +12,7 @@ cfg = config["DEFAULT"]
 
 extras = {
     name: cfg[f"{name}_requirements"].split()
-    for name in ("scrape", "fast", "context", "text", "tensorboard", "wandb", "dev")
+    for name in ("scrape", "fast", "hub", "context", "text", "tensorboard", "wandb", "dev")
 }
 extras["dev"] += extras["scrape"] + extras["fast"] + extras["context"] + extras["text"]
 

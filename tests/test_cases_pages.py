@@ -3,6 +3,7 @@
 A case is a folder: `page.html` or `listing.json`, the address and the requested id (`url.txt`), and a README.
 """
 
+import json
 import os
 from pathlib import Path
 
@@ -74,6 +75,28 @@ def test_a_case_gives_the_right_result(case):
         assert (error.value.kind, error.value.code) == (kind, code) and says in str(error.value)
     else:
         assert case in OTHERS, "a case without a stated result"
+
+
+MORE = [json.loads(line) for line in (CASES.parent / "pages_more.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("case", MORE, ids=[case["name"] for case in MORE])
+def test_small_pages(case):
+    "A page or a listing, and what it has to give: views and some fields, the number of items, or an error."
+    url = case.get("url", f"https://www.tiktok.com/@user0/video/{ID}")
+    try:
+        if "listing" in case:
+            listing = read_listing(case["listing"])
+            assert [len(listing.items), listing.has_more] == case["items"]
+            return
+        item, source, _ = read_video_page(case["html"], url, ID)
+    except PageError as error:
+        assert [error.kind, error.code] == case["error"]
+        return
+    video = read_video(item, source)
+    facts = video.model_dump() | {"urls": media_urls(item)}
+    assert (video.id, round(video.views_k * 1000)) == (ID, case["views"])
+    assert {name: facts[name] for name in case.get("fields", {})} == case.get("fields", {})
 
 
 def test_a_list_that_is_null_is_no_end():

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import psutil
@@ -19,9 +20,11 @@ from tiktok_mm.cli import app
 from tiktok_mm.data import check_corpus, open_corpus
 from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.runs import default_runs, find_run
+from tiktok_mm.lib.store import stored_provenance
 from tiktok_mm.lib.training import read_log
 from tiktok_mm.pipeline.extract import extract
 from tiktok_mm.regression import predict_all, prepare_experiment, train_by_id, train_run, unfreeze_encoder
+from tiktok_mm.visual import VisualConfig
 
 RUNS = ("swin-scratch", "cnn3d", "ensemble-paper", "ensemble-compact", "ensemble-compact-speech")
 NAME = "random-65-10-25-seed42"
@@ -87,6 +90,22 @@ def test_a_loaded_run_predicts_any_videos(corpus, experiment):
     np.testing.assert_allclose([run.predict(corpus, [id])[0] for id in ids], together, rtol=1e-5)
     with pytest.raises(UserError, match="1 videos have no features, 'nobody' first"):
         run.predict(corpus, [*ids, "nobody"])
+
+
+@pytest.mark.parametrize("folder", ["ensemble-compact-epochs-1", "class-ensemble-compact-epochs-1", "cnn3d-epochs-1"])
+def test_features_of_other_settings_are_refused(corpus, experiment, tmp_path, folder):
+    "One line that says what to run; a model that does not read the features takes them."
+    copy = open_corpus(shutil.copytree(corpus.folder, tmp_path / "copy"))
+    extract(copy, visual=VisualConfig(frame_skip=20), progress=False)
+    run, ids = load_run(copy.runs / NAME / folder), list(experiment.split.test)
+    options = "--frame-skip 200 --whisper demo"
+    with pytest.raises(UserError, match=rf"visual features of other settings \(--frame-skip 20\).* {options}$"):
+        run.predict(copy, ids)
+    run.features["visual"]["recipe"] = stored_provenance(copy.features("visual", ids[0])).recipe
+    run.features["audio"]["recipe"] = "of another version"
+    reads_sound = bool({"audio", "words", "manner", "layers"} & set(run.model.reads))
+    with pytest.raises(UserError, match="another version") if reads_sound else nullcontext():
+        assert len(run.predict(copy, ids)) == len(ids)
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "autoencoder", "table"])
@@ -174,6 +193,7 @@ def test_mistakes_cost_nothing(wrong, corpus, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+LAST = "learning-rates/1e-09/checkpoints/last.ckpt"  # in the folder of a run at the paper's rate, while it trains
 LOGS = {"tensorboard": "tensorboard/version_0/events.out.tfevents.*", "wandb": "wandb/offline-run-*/*.wandb"}
 
 
@@ -194,7 +214,7 @@ def test_a_killed_device_process_fails_the_training(corpus, experiment):
     arguments = ["train", str(corpus.folder), "paper-ensemble", "--epochs", "500", "--devices", "2"]
     command = [sys.executable, "-c", "from tiktok_mm.cli import main; main()", *arguments]
     training = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    checkpoint = experiment.run("paper-ensemble-epochs-500-devices-2") / "checkpoints" / "last.ckpt"
+    checkpoint = experiment.run("paper-ensemble-epochs-500-devices-2") / LAST
     while training.poll() is None and not checkpoint.exists():
         time.sleep(0.01)
     psutil.Process(training.pid).children()[-1].kill()
@@ -209,7 +229,7 @@ def test_an_interrupt_says_how_to_resume(sign, corpus, tmp_path):
     "In the middle of a training: one more line, exit code 130, and a checkpoint to resume from."
     arguments = ("train", corpus.folder, "paper-ensemble", "--epochs", "500", "--name", NAME)
     command = [sys.executable, "-c", "from tiktok_mm.cli import main; main()", *map(str, arguments)]
-    checkpoint = corpus.runs / NAME / "paper-ensemble-epochs-500" / "checkpoints" / "last.ckpt"
+    checkpoint = corpus.runs / NAME / "paper-ensemble-epochs-500" / LAST
     checkpoint.unlink(missing_ok=True)
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while run.poll() is None and not checkpoint.exists():

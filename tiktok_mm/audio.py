@@ -16,6 +16,7 @@ import wave
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,14 @@ from tiktok_mm.lib.store import (
     is_current,
     save_features,
 )
-from .lib.tracks import BrokenFile, clear_packets, lost_sound, open_media, sound_track
+from tiktok_mm.lib.tracks import (
+    BrokenFile,
+    clear_packets,
+    decode_packet,
+    lost_sound,
+    open_media,
+    sound_track,
+)
 from .lib.transcripts import POSITIONS, Segment, transcribe_stretches
 from .lib.whisper_models import checkpoint_file, checkpoint_key, language_code, load_whisper
 
@@ -47,16 +55,25 @@ def has_sound(
         return sound_track(container) is not None
 
 
-def _track_number(path: str | Path) -> int | None:
-    "The number of the sound track among all tracks of a file; `UserError` if it is encrypted."
+def _frames(container, track) -> Iterator[Any]:
+    "The frames of a sound track; packets that cannot be decoded are skipped."
+    with suppress(BrokenFile):  # a broken file has sound up to there
+        for packet in clear_packets(container, track):
+            yield from decode_packet(packet)
+
+
+def _form(frame) -> tuple[int, str]:
+    "Samples a second and channels of a frame of sound."
+    return frame.sample_rate, frame.layout.name
+
+
+def _sound_track(path: str | Path) -> tuple[int | None, bool]:
+    "The number of the sound track among all tracks of a file, and whether its form changes; `UserError` if encrypted."
     with open_media(path) as container:
         track = sound_track(container)
         if track is None:
-            return None
-        with suppress(BrokenFile):  # a broken file has sound up to there
-            for _ in clear_packets(container, track):
-                pass
-        return track.index
+            return None, False
+        return track.index, len({_form(frame) for frame in _frames(container, track)}) > 1
 
 
 def extract_wav(
@@ -66,13 +83,14 @@ def extract_wav(
     "Write the sound of a video as 16 kHz mono 16-bit wav, atomically; a broken sound track gives what can be decoded."
     import ffmpeg
 
-    number, provenance = _track_number(path), sound_provenance(content_hash(path))
+    (number, changes), provenance = _sound_track(path), sound_provenance(content_hash(path))
     if number is None:
         Path(target).unlink(missing_ok=True)
         return False
     track = ffmpeg.input(f"file:{path}")[str(number)]
     try:
-        samples = run_ffmpeg(track.output("pipe:", vn=None, format="s16le", ac=1, ar=SAMPLE_RATE))
+        command = track.output("pipe:", vn=None, format="s16le", ac=1, ar=SAMPLE_RATE)
+        samples = _resampled(path, number) if changes else run_ffmpeg(command)
     except UserError as error:
         damaged = str(error).startswith("ffmpeg failed")
         raise UserError(f"{Path(path).name}: {'its sound cannot be decoded' if damaged else error}") from None
@@ -82,6 +100,21 @@ def extract_wav(
             file.writeframes(samples)
         _append_comment(part, json.dumps(asdict(provenance)))
     return True
+
+# %% ../nbs/03_audio.ipynb #7aced680
+def _resampled(path: str | Path, number: int) -> bytes:
+    "A sound track at 16 kHz, mono, 16 bit, with a resampler for every part of one form."
+    from av import AudioResampler
+
+    parts = []
+    with open_media(path) as container:
+        for _, frames in groupby(_frames(container, container.streams[number]), key=_form):
+            resampler = AudioResampler("s16", "mono", SAMPLE_RATE)
+            for frame in frames:
+                frame.pts = None  # the parts follow one another, whatever their time stamps say
+                parts += resampler.resample(frame)
+            parts += resampler.resample(None)
+    return b"".join(part.to_ndarray().tobytes() for part in parts)
 
 # %% ../nbs/03_audio.ipynb #5a1e0012
 def sound_provenance(

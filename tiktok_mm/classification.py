@@ -6,7 +6,6 @@
 __all__ = ['classification_runs', 'classify_run', 'boosting_classes', 'classify', 'make_report', 'report_corpus']
 
 # %% ../nbs/08_classification.ipynb #7a9a3fdd
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,11 +21,10 @@ from .lib.experiment import Experiment
 from .lib.leakage import refuse_leaks
 from .lib.report import Report, at_paper_settings
 from .lib.runs import RunConfig, default_runs, with_seeds
-from .lib.store import Corpus, atomic_write, write_json
+from .lib.store import Corpus, atomic_write, common_settings, write_json
 from .lib.targets import Quartiles
 from .lib.training import read_log
 from tiktok_mm.regression import (
-    PROBE,
     fit,
     has_learned,
     model_outputs,
@@ -81,8 +79,9 @@ def _classify_seed(experiment: Experiment, run: RunConfig, quartiles: Quartiles)
     "The classes that one seed predicts for the test videos."
     folder, split = experiment.run(f"class-{run.folder_name}"), experiment.split
     model = fit(run, experiment.dataset, split, folder, outputs=4, target=quartiles)
-    stored = json.loads((folder / "run.json").read_text())["target"]["thresholds"]
-    refuse_leaks(experiment.corpus.table, split, thresholds=stored)
+    stored = read_run(folder)
+    refuse_leaks(experiment.corpus.table, split, thresholds=stored["target"]["thresholds"])
+    write_json(folder / "run.json", {**stored, "features": common_settings(experiment.corpus)})
     test = experiment.dataset.subset(split.test)
     truth, prediction = quartiles.transform(test.views_k), model_outputs(model, test).argmax(1)
     with atomic_write(folder / "predictions.csv") as part:
@@ -197,8 +196,7 @@ def _budget(experiment: Experiment, runs: list[RunConfig]) -> tuple[str, ...]:
     rates = ", ".join(f"{id} {lr:g}" for id, lr in chosen.items())
     return (
         f"The same chance for every row but those at the paper's settings: {training.epochs} epochs of {steps}{limit}; "
-        f"one cycle of the learning rate, whose peak is the best of {grid} by the validation loss of a cycle of "
-        f"{PROBE:.0%} of these epochs ({rates}).",
+        f"one cycle of the learning rate with each peak of {grid}, of which the validation loss chooses ({rates}).",
     )
 
 # %% ../nbs/08_classification.ipynb #04739065

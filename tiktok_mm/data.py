@@ -22,7 +22,7 @@ from .formats.sources import Source, find_sources
 from .lib.core import UserError, safe_id
 from .lib.media import probe_all
 from .lib.splits import group_videos, make_split, near_duplicate_pairs
-from .lib.store import Corpus, stale_features, write_jsonl
+from .lib.store import Corpus, hash_if_there, stale_features, stored_notices, write_jsonl
 
 _log = logging.getLogger(__name__)
 
@@ -194,7 +194,7 @@ def _findings(
         "duplicate id": [row for row, twice in zip(rows, again) if twice],
         "missing file": [(id, "") for id in media.index[missing]],
         "unreadable": list(media.error[~missing & (media.error != "")].items()),
-        "notice": [(id, "; ".join(notices)) for id, notices in good.notices.items() if notices],
+        "notice": _notices(corpus, good),
         "several files": _twins(table, files),
         "orphan": _orphans(corpus, files),
         "near-duplicate": [(a, f"of {b}") for a, b in pairs],
@@ -212,6 +212,17 @@ def _twins(table: pd.DataFrame, files: VideoFiles) -> list[tuple[str, str]]:  # 
         for id, path, several in found
         if len(several) > 1 and path in several
     ]
+
+
+def _notices(corpus: Corpus, media: pd.DataFrame) -> list[tuple[str, str]]:  # (id, what was noticed)
+    "What is odd about the videos that can be read: what their packets tell, and what decoding all frames found."
+    paths, found = dict(zip(corpus.table.id, corpus.table.path)), []
+    for id, notices in media.notices.items():
+        stored = stored_notices(corpus, id, hash_if_there(paths[id]))
+        merged = {notice.partition(" (")[0]: notice for notice in (*notices, *stored)}
+        if merged:
+            found.append((id, "; ".join(merged.values())))
+    return found
 
 
 def _orphans(corpus: Corpus, files: VideoFiles) -> list[tuple[str, str]]:  # (name, "")

@@ -395,7 +395,9 @@ def forward(self: Ensemble, batch: Batch) -> Tensor:
         tokens = [self.bridge[name](x) if name in self.bridge else x for name, (x, _) in sequences.items()]
         sequences = {"joint": (torch.cat(tokens, 1), torch.cat([real for _, real in sequences.values()], 1))}
     output = self.head(torch.cat([tower(*sequences[name]) for name, tower in self.towers.items()], 1))
-    return output if self.training or self.linear is None else (output + self.linear(batch)) / 2
+    if self.training or self.linear is None or not self.linear.fitted:
+        return output
+    return (output + self.linear(batch)) / 2
 
 # %% ../nbs/06_ensemble.ipynb #73567f8b
 class EndToEndEnsemble(nn.Module):

@@ -7,6 +7,7 @@ __all__ = ['Run', 'load_run', 'repeat_run']
 
 # %% ../../nbs/beyond/trained.ipynb #be400005
 import logging
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +19,10 @@ from fastcore.basics import patch
 from ..autoencoder import embed_corpus
 from ..lib.batch import Dataset, load_dataset
 from ..lib.core import UserError
+from ..lib.registry import BUILT_IN, OWN_MODELS, import_models
 from ..lib.runs import RunConfig
 from ..lib.splits import Split
-from ..lib.store import Corpus
+from ..lib.store import Corpus, stored_provenance
 from ..lib.targets import Quartiles, TargetScaler
 from ..lib.training import TrainConfig, load_weights
 from ..regression import build_model, model_outputs, predict_views, prepare_experiment, read_run, train_seeds
@@ -39,6 +41,8 @@ class Run:
     scaler: TargetScaler | Quartiles  # of the target; `Quartiles` for a classifier
     model: Any  # Batch → (B, outputs), in evaluation mode
     inputs: dict[str, tuple[int, ...]]  # sizes of one video's features
+    features: dict[str, dict[str, str]]  # stage → recipe and options that they were made with; empty: not recorded
+    autoencoder: Path  # the run folder of the autoencoder of its experiment; may not exist
 
 
 def load_run(
@@ -46,19 +50,24 @@ def load_run(
 ) -> Run:
     "The run in a folder; `UserError` for a folder that holds none."
     folder, stored = Path(folder), read_run(folder)
+    import_models()
+    if (name := stored["run"]["model"]) not in (*BUILT_IN, *OWN_MODELS):
+        advice = "import the module that registers it first, or name its file in TIKTOK_MM_MODELS"
+        raise UserError(f"{folder} is a model of the registered class {name!r}: {advice}")
     settings, inputs = _stored_config(stored, folder), {name: tuple(size) for name, size in stored["inputs"].items()}
     weights = {"weights": None} if settings.model == "swin" else {}  # it starts from no others
     changed = replace(settings, settings=settings.settings | weights)
     model = load_weights(folder, build_model(changed, _empty_videos(inputs), stored["outputs"]))
     target = stored["target"]
     scaler = Quartiles(tuple(target["thresholds"])) if "thresholds" in target else TargetScaler(**target)
-    return Run(folder, settings, Split.from_dict(stored["split"]), scaler, model, inputs)
+    split, features = Split.from_dict(stored["split"]), stored.get("features", {})
+    return Run(folder, settings, split, scaler, model, inputs, features, _autoencoder_of(folder))
 
 
 def _stored_config(stored: dict, folder: Path) -> RunConfig:
     "The settings of a run as `read_run` gives them; an encoder is that of the experiment in which the folder lies."
     run = dict(stored["run"])
-    encoder = run.pop("encoder") and str(folder.parent / "autoencoder")
+    encoder = run.pop("encoder") and str(_autoencoder_of(folder))
     settings = {name: tuple(value) if isinstance(value, list) else value for name, value in run.pop("settings").items()}
     changed = {
         "training": TrainConfig(**run["training"]),
@@ -69,11 +78,15 @@ def _stored_config(stored: dict, folder: Path) -> RunConfig:
     return RunConfig(**{**run, **changed})
 
 
+def _autoencoder_of(folder: Path) -> Path:
+    "The autoencoder in a run folder, as in an exported one, or else that of the experiment in which the folder lies."
+    return folder / "autoencoder" if (folder / "autoencoder").is_dir() else folder.parent / "autoencoder"
+
+
 def _empty_videos(inputs: dict[str, tuple[int, ...]]) -> Dataset:
     "One video of zeros, with features of these sizes."
-    clips = [np.zeros(inputs["clips"], np.uint8)]
-    embedding = [np.zeros(inputs["embedding"], np.float16)] if "embedding" in inputs else None
-    return Dataset(["empty"], clips, audio=np.zeros((1, *inputs["audio"]), np.float32), embedding=embedding)
+    empty: dict[str, Any] = {name: np.zeros((1, *size), np.float32) for name, size in inputs.items()}
+    return Dataset(["empty"], **empty)
 
 # %% ../../nbs/beyond/trained.ipynb #be400015
 @patch
@@ -94,18 +107,44 @@ def read_videos(self: Run, corpus: Corpus, ids: Sequence[str]) -> Dataset:
     "The features that the model reads; embeddings that are missing are made."
     if missing := [id for id in ids if not corpus.features("visual", id).exists()]:
         raise UserError(f"{len(missing)} videos have no features, {missing[0]!r} first: run `tiktok-mm extract`")
-    corpus, autoencoder = corpus.subset(corpus.table.id.isin(ids)), self.folder.parent / "autoencoder"
+    _refuse_other_settings(self, corpus, ids)
+    corpus = corpus.subset(corpus.table.id.isin(ids))
     if encoded := {"embedding", "states", "shapes"} & set(self.model.reads):
-        if not (autoencoder / "run.json").exists():
+        if not (self.autoencoder / "run.json").exists():
             raise UserError(f"{self.folder.parent} has no autoencoder, whose embeddings {self.settings.id} reads")
-        embed_corpus(corpus, autoencoder)
-    videos = load_dataset(corpus, autoencoder if encoded else None, self.inputs["audio"]).subset(ids)
+        embed_corpus(corpus, self.autoencoder)
+    videos = load_dataset(corpus, self.autoencoder if encoded else None, self.inputs["audio"]).subset(ids)
     if (size := videos.audio.shape[1:]) != self.inputs["audio"]:
         expected = "×".join(map(str, self.inputs["audio"]))
         raise UserError(
             f"Whisper's layers are {'×'.join(map(str, size))}, not {expected}: extract with the run's preset"
         )
     return videos
+
+# %% ../../nbs/beyond/trained.ipynb #be40001a
+_READS = {  # stage → what a model reads of its features
+    "visual": {"clips", "embedding", "states", "shapes"},
+    "audio": {"audio", "speech", "words", "tokens", "manner", "layers"},
+}
+
+
+def _refuse_other_settings(run: Run, corpus: Corpus, ids: Sequence[str]) -> None:
+    "`UserError` if features that a run reads were made with other settings than those that it was trained on."
+    for stage, trained in run.features.items():
+        if not _READS[stage] & set(run.model.reads):
+            continue
+        made = [stored_provenance(path) for id in ids if (path := corpus.features(stage, id)).exists()]
+        other = [one for one in made if one is None or one.recipe != trained["recipe"]]
+        if other:
+            options = other[0].options if other[0] else ""
+            why = f"other settings ({options})" if options != trained["options"] else "another version of tiktok-mm"
+            command = " ".join(["tiktok-mm extract", shlex.quote(str(corpus.folder)), *_options(run)])
+            raise UserError(f"{len(other)} videos have {stage} features of {why} than {run.settings.id}: run {command}")
+
+
+def _options(run: Run) -> list[str]:
+    "The options of `tiktok-mm extract` that give the features that a run was trained on."
+    return [trained["options"] for trained in run.features.values() if trained["options"]]
 
 # %% ../../nbs/beyond/trained.ipynb #be400018
 def repeat_run(

@@ -6,9 +6,10 @@
 __all__ = ['Names', 'ADAPTERS', 'Shape', 'Adapter', 'adapter', 'web_item', 'zeeschuimer', 'tiktok_scraper', 'apify', 'four_cat',
            'pyktok', 'research_api', 'tiktok_studio', 'bright_data', 'tikwm', 'app_api', 'yt_dlp', 'sigi_state',
            'web_search', 'web_items', 'own_data', 'plain_table', 'Recognised', 'recognise', 'Found', 'flatten',
-           'find_records', 'find_in_list']
+           'find_records', 'from_columns', 'find_in_list']
 
 # %% ../../nbs/formats/adapters.ipynb #80b2d563
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -156,8 +157,15 @@ def tiktok_studio(shape: Shape) -> Names | None:
 @adapter("Bright Data")
 def bright_data(shape: Shape) -> Names | None:
     "JSON or CSV of Bright Data's TikTok posts: `post_id`, `play_count`, `profile_username`"
-    if shape.has("post_id") and shape.has_any("play_count playcount"):
-        return {"id": "post_id", "views": "play_count", "url": "url", "author": "profile_username account_id"}
+    if shape.has("post_id") and shape.has_any("play_count video_playcount"):
+        return {
+            "id": "post_id",
+            "views": "play_count",
+            "url": "url",
+            "author": "profile_username account_id",
+            "followers": "profile_followers",
+            "music": "music.title music original_sound",
+        }
     return None
 
 
@@ -186,7 +194,7 @@ def app_api(shape: Shape) -> Names | None:
 @adapter("yt-dlp")
 def yt_dlp(shape: Shape) -> Names | None:
     "JSON of yt-dlp: `-J`, `-j`, or one .info.json beside each video; `url` there is a signed address of the file"
-    marks = "extractor extractor_key webpage_url uploader_id formats display_id upload_date"
+    marks = "extractor extractor_key webpage_url uploader_id formats display_id upload_date ie_key"
     if shape.has("view_count") and (shape.has_any(marks) or shape.path.startswith("entries")):
         return {
             "id": "id display_id",
@@ -227,7 +235,8 @@ def web_items(shape: Shape) -> Names | None:
 def own_data(shape: Shape) -> Names | None:
     "JSON of one's own data from TikTok: refused, since it has no view counts"
     parts = "Your_Activity Activity Likes_And_Favorites Profile_And_Settings"
-    return {} if shape.begins(parts) and not shape.has_any("views view_count") else None
+    posts = shape.has_any("Post.Posts.VideoList Video.Videos.VideoList")
+    return {} if (posts or shape.begins(parts)) and not shape.has_any("views view_count") else None
 
 
 @adapter("plain table")
@@ -242,28 +251,31 @@ class Recognised:
 
     adapter: Adapter
     fields: dict[str, list[str]] = field(default_factory=dict)  # field → plain names, the best first
+    loose: bool = False  # whether similar names were enough
 
     @property
     def complete(self) -> bool:
         "Whether these are records of videos."
-        identified = self.fields["id"] or self.fields["url"]
+        identified = self.fields["id"] or self.fields["url"] or (self.loose and self.fields["path"])
         return bool(identified and any(self.fields[name] for name in ("views", "views_k", "views_m")))
 
 
 def recognise(
     columns: Iterable[str],  # names of columns, or dotted keys
     path: str = "",  # the keys from the top of the file to the records
+    loose: bool = False,  # whether similar names will do, and the names of files as ids
 ) -> Recognised:
     "The first adapter whose records have such columns."
-    return _recognise(tuple(columns), path, tuple(ADAPTERS))
+    return _recognise(tuple(columns), path, loose, tuple(ADAPTERS))
 
 
 @lru_cache(10_000)
-def _recognise(columns: tuple[str, ...], path: str, adapters: tuple[Adapter, ...]) -> Recognised:
+def _recognise(columns: tuple[str, ...], path: str, loose: bool, adapters: tuple[Adapter, ...]) -> Recognised:
     "The same for columns that were not seen before."
     shape = Shape(dict.fromkeys(map(plain_name, columns)), path)
     known, names = next((one, names) for one in adapters if (names := one.names(shape)) is not None)
-    return Recognised(known, {name: find_names(name, shape.columns, names.get(name, "")) for name in FIELDS})
+    fields = {name: find_names(name, shape.columns, names.get(name, ""), loose=loose) for name in FIELDS}
+    return Recognised(known, fields, loose)
 
 # %% ../../nbs/formats/adapters.ipynb #7a5bcfc1
 @dataclass
@@ -295,19 +307,21 @@ def find_records(
     value,  # of JSON
     number: int = 0,  # of its line; 0: records are counted
     path: str = "",
+    loose: bool = False,  # as in `recognise`
 ) -> list[Found]:
     "The records in a JSON value, wherever they are."
+    value = from_columns(value)
     if isinstance(value, list):
-        return find_in_list([(number or n, inner) for n, inner in enumerate(value, 1)], path)
+        return find_in_list([(number or n, inner) for n, inner in enumerate(value, 1)], path, loose)
     if not isinstance(value, dict):
         return []
-    if len(value) <= _MANY and not _is_wrapper(value) and _is_record(flat := flatten(value), path):
+    if len(value) <= _MANY and not _is_wrapper(value) and recognise(flat := flatten(value), path, loose).complete:
         return [Found(path, number, flat)]
     return _by_id(value, number, path) or [
         found
         for key, inner in value.items()
         if isinstance(inner, dict | list)
-        for found in find_records(inner, number, f"{path}.{key}".lstrip("."))
+        for found in find_records(inner, number, f"{path}.{key}".lstrip("."), loose)
     ]
 
 
@@ -319,16 +333,32 @@ def _is_wrapper(value: dict) -> bool:
     return isinstance(value.get("entries"), list) or value.get("_type") == "playlist"
 
 
-def _is_record(flat: dict, path: str) -> bool:
-    return recognise(flat, path).complete
+def from_columns(value):  # the same value if it is anything else
+    "The records of a table that a program wrote as its columns, or as a header and rows: pandas in three of its forms."
+    if isinstance(value, dict) and isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
+        value = [value["columns"], *value["data"]]
+    if isinstance(value, list) and value and all(isinstance(row, list) for row in value):
+        header, *rows = value
+        if all(isinstance(name, str) for name in header) and recognise(header).complete:
+            return [dict(zip(header, row)) for row in rows]
+    columns = list(value.values()) if isinstance(value, dict) and 2 <= len(value) <= _MANY else []
+    if not columns or not isinstance(columns[0], list | dict) or not recognise(value).complete:
+        return value
+    if all(isinstance(column, list) for column in columns):
+        return [dict(zip(value, row)) for row in zip(*columns)]
+    numbers = list(columns[0]) if isinstance(columns[0], dict) else []
+    if numbers and all(map(str.isdigit, numbers)) and all(isinstance(c, dict) and list(c) == numbers for c in columns):
+        return [dict(zip(value, row)) for row in zip(*(column.values() for column in columns))]
+    return value
 
 # %% ../../nbs/formats/adapters.ipynb #fdc788a1
 def find_in_list(
     values: list[tuple[int, Any]],  # (line or position, value of JSON)
     path: str = "",
+    loose: bool = False,
 ) -> list[Found]:
     "The records in a list: if one element is a record itself, all its dictionaries are records."
-    found = [(number, value, find_records(value, number, path)) for number, value in values]
+    found = [(number, value, find_records(value, number, path, loose)) for number, value in values]
     itself = any(isinstance(value, dict) and inner and inner[0].path == path for _, value, inner in found)
     records = []
     for number, value, inner in found:
@@ -341,12 +371,19 @@ def _by_id(value: dict, number: int, path: str) -> list[Found]:
     "The records in a dictionary whose keys are ids and whose values are records or counts."
     if all(isinstance(inner, dict) for inner in value.values()):
         flat = [flatten({"id": id, **inner}) for id, inner in value.items()]
-        if flat and _is_record({key: 0 for one in flat for key in one}, path) and all(map(_has_digit, value)):
+        if flat and recognise({key: 0 for one in flat for key in one}, path).complete and all(map(_has_digit, value)):
             return [Found(path, number or n, one) for n, one in enumerate(flat, 1)]
-    elif not path and all(map(_has_digit, value)) and any(map(_is_count, value.values())):
+    elif (
+        (not path or all(map(_ID.fullmatch, value)))
+        and all(map(_has_digit, value))
+        and any(map(_is_count, value.values()))
+    ):
         pairs = [{"id": id, "views": count} for id, count in value.items() if not isinstance(count, dict | list)]
         return [Found(path, number or n, one) for n, one in enumerate(pairs, 1)]
     return []
+
+
+_ID = re.compile(r"\d{15,20}(\.\w{3,4})?")
 
 
 def _has_digit(key: str) -> bool:

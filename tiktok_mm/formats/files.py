@@ -12,6 +12,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 # %% ../../nbs/formats/files.ipynb #1185c541
 VIDEO_SUFFIXES = [".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".ts", ".flv", ".3gp", ".mpg", ".mpeg"]
@@ -37,6 +38,11 @@ def _key(text: str) -> str:
     return unicodedata.normalize("NFC", text).casefold()
 
 
+def _is_video(path: Path) -> bool:
+    "Whether this is the name of a video: by its suffix, or an id without any."
+    return path.suffix.lower() in VIDEO_SUFFIXES or (not path.suffix and bool(re.search(r"\d{15,}", path.name)))
+
+
 def _parts(stem: str) -> set[str]:
     "What in a name may be an id: runs of digits, and what stands in brackets."
     return set(re.findall(r"\d{5,}", stem)) | set(re.findall(r"\[([^\[\]]+)\]", stem)) - {stem}
@@ -52,11 +58,12 @@ class VideoFiles:
     ):
         self.folder = Path(folder)
         found = walk(folder) if paths is None else paths
-        self.paths = [path for path in found if path.suffix.lower() in VIDEO_SUFFIXES]
+        self.paths = [path for path in found if _is_video(path)]
         self._names: dict[str, list[Path]] = defaultdict(list)
         for path in self.paths:
             stem, relative = _key(path.stem), _key(path.relative_to(self.folder).as_posix())
-            for name in {stem, relative, _key(path.name), *_parts(stem)}:
+            of_folder = re.findall(r"\d{15,}", path.parent.name) if not re.search(r"\d{15,}", stem) else []
+            for name in {stem, relative, _key(path.name), *_parts(stem), *of_folder}:
                 self._names[name].append(path)
 
     def of_id(self, id: str) -> list[Path]:
@@ -68,16 +75,21 @@ class VideoFiles:
 
     def at(self, stated: str) -> Path | None:
         "The file that a collector's path names: the same path, or a file of this name anywhere in the folder."
-        text = str(stated).strip().removeprefix("file://").replace("\\", "/")
+        text = str(stated).strip().strip("'\"")
+        text = unquote(text.removeprefix("file://")) if text.startswith("file://") else text.replace("\\", "/")
         within = os.path.normpath(text.removeprefix(f"{self.folder.as_posix()}/"))
-        for name in (within, PurePosixPath(within).name):
+        last = PurePosixPath(within)
+        for name in (within, last.name, *([last.stem] if last.suffix.lower() in VIDEO_SUFFIXES else [])):
             if found := self._names.get(_key(name)):
                 return min(found, key=lambda path: _rank(path, name))
         path = self.folder / within
-        return path if not within.startswith(("..", "/")) and path.is_file() else None
+        try:
+            return path if not within.startswith(("..", "/")) and path.is_file() else None
+        except OSError:  # a name that is too long
+            return None
 
 
 def _rank(path: Path, name: str) -> tuple:
     "Sorts files with the same id: those that hold something first, then exact names, then by suffix and path."
     empty = not path.exists() or path.stat().st_size == 0
-    return empty, path.stem != name, VIDEO_SUFFIXES.index(path.suffix.lower()), str(path)
+    return empty, path.stem != name, [*VIDEO_SUFFIXES, ""].index(path.suffix.lower()), str(path)

@@ -20,12 +20,14 @@ from tiktok_mm.formats.fields import (
     id_in_url,
     is_empty,
     is_rounded,
+    read_literal,
     to_seconds,
     to_tags,
     to_times,
     to_topics,
+    years_from_ids,
 )
-from .files import VideoFiles
+from .files import VIDEO_SUFFIXES, VideoFiles
 from .sources import Source
 from ..lib.core import UserError, parse_count
 from ..lib.store import Rejected
@@ -51,6 +53,8 @@ def _candidates(source: Source) -> list[Cells]:
         found.append(Cells([next(filter(None, map(id_in_url, cells)), "") for cells in zip(*urls)]))
     if names["path"]:
         found.append(Cells([_id_in_path(cell) for cell in source.first("path")]))
+        if not (names["id"] or urls):
+            found.append(_clean([_stem(cell) for cell in source.first("path")]))
     return found
 
 
@@ -63,6 +67,12 @@ def _clean(cells: list) -> Cells:
         except UserError as error:
             ids.wrong[n] = str(error)
     return ids
+
+
+def _stem(path) -> str:
+    "The name of a file, without the suffix of a video."
+    name = PurePosixPath(str(path or "").replace("\\", "/"))
+    return name.stem if name.suffix.lower() in VIDEO_SUFFIXES else name.name
 
 
 def _id_in_path(path) -> str:
@@ -100,7 +110,13 @@ def choose_ids(
                 best.wrong.pop(n, None)
             else:
                 best.wrong[n] = next((cells.wrong[n] for cells in (best, *others) if n in cells.wrong), "no id")
+    for n in [n for n, why in best.wrong.items() if why == "no id"]:
+        if _SHORT_LINK.search(str(source.first("url")[n])):
+            best.wrong[n] = "no id: a short link does not hold one, the full address of the page does"
     return best
+
+
+_SHORT_LINK = re.compile(r"\b(vm|vt)\.tiktok\.com/|tiktok\.com/t/")
 
 
 def _rounded(ids: list[str], files: VideoFiles) -> list[int]:
@@ -121,7 +137,7 @@ def read_views(source: Source) -> tuple[pd.DataFrame, dict[int, str]]:  # positi
     dots = field == "views" and _dots_group(cells)
     known, wrong, rows = {}, {}, []
     for n, cell in enumerate(cells):
-        key = (type(cell), cell)
+        key = (type(cell), str(cell))
         if key not in known:
             known[key] = _read_view(cell, _FACTORS[field], dots)
         row, why = known[key]
@@ -148,8 +164,11 @@ def _read_view(cell, factor: int, dots: bool) -> tuple[tuple, str]:
 
 def _scaled(cell, factor: int) -> tuple[float, bool]:
     "A count that is written in thousands or millions; it is exact if it is a whole number of views."
+    text = str(cell).strip().replace(",", ".")
+    if re.search(r"\d\s?[KMB]$", text, re.IGNORECASE):
+        return parse_count(text)  # the cell has a unit of its own
     try:
-        value = float(str(cell).strip().replace(",", ".")) * factor
+        value = float(text) * factor
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e13:
@@ -177,18 +196,27 @@ def locate(source: Source, ids: list[str], files: VideoFiles) -> list:  # a path
     if not files.paths:
         return [None] * len(ids)
     stated = source.first("path")
-    at = [files.at(cell) if cell is not None and "://" not in str(cell) else None for cell in stated]
+    at = [files.at(cell) if cell is not None and not re.match("https?:", str(cell)) else None for cell in stated]
     return [path or next(iter(files.of_id(id)), None) if id else None for path, id in zip(at, ids)]
 
 # %% ../../nbs/formats/records.ipynb #1bedaa6f
+_NAMES = ("uniqueId", "unique_id", "username", "name", "nickname", "title")
+
+
 def _texts(source: Source, field: str) -> list:
-    return [None if cell is None else str(cell).strip() for cell in source.first(field)]
+    return [None if cell is None else _name_in(str(cell).strip()) for cell in source.first(field)]
+
+
+def _name_in(text: str) -> str:
+    "The name in a cell that holds a whole account or sound as JSON; any other text as it is."
+    value = read_literal(text) if text[:1] == "{" and text[-1:] == "}" else text
+    return next((str(value[name]) for name in _NAMES if value.get(name)), text) if isinstance(value, dict) else text
 
 
 def _addresses(source: Source) -> list:
     "The address of each video's page, or else the first address."
     columns = [source.columns[name] for name in source.recognised.fields["url"] if name in source.columns]
-    rows = [[str(cell) for cell in cells if not is_empty(cell)] for cells in zip(*columns)]
+    rows = [[str(cell) for cell in cells if "/" in str(cell)] for cells in zip(*columns)]
     return [next((url for url in urls if id_in_url(url)), urls[0] if urls else None) for urls in rows]
 
 
@@ -223,14 +251,15 @@ def _is_flag(cell) -> bool:
 
 def _counts(source: Source, field: str) -> list[float]:
     "A count a row; NaN where there is none."
-    known = {None: float("nan")}
-    for cell in source.first(field):
+    known: dict[str, float] = {}
+    cells = [str(cell) for cell in source.first(field)]
+    for cell in cells:
         if cell not in known:
             try:
                 known[cell] = parse_count(cell)[0]
             except UserError:
                 known[cell] = float("nan")
-    return [known[cell] for cell in source.first(field)]
+    return [known[cell] for cell in cells]
 
 # %% ../../nbs/formats/records.ipynb #8e8a1d94
 def _column(source: Source, field: str):
@@ -269,6 +298,8 @@ def build_table(
         for name in OPTIONAL_FIELDS:
             if _has(source, name):
                 table[name] = _column(source, name)
+        if "posted_at" in table:
+            table["posted_at"] = years_from_ids(table.posted_at, _dates(source, "posted_at"), ids.values)
         table["where"] = [_where(source, n, several) for n in source.numbers]
         wrong |= ids.wrong
         shown = {n: ids.values[n] or _as_written(source, n) for n in wrong}

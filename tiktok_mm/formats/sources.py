@@ -9,13 +9,13 @@ __all__ = ['STAGE_FILES', 'Source', 'read_sources', 'find_sources']
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 
-from .adapters import Found, Recognised, find_in_list, find_records, flatten, recognise
-from .fields import FIELDS, is_empty, plain_name, read_literal
-from .files import walk
+from .adapters import Found, Recognised, find_in_list, find_records, flatten, from_columns, recognise
+from .fields import FIELDS, NO_VIDEO, id_in_url, is_empty, plain_name, read_literal
+from .files import VIDEO_SUFFIXES, walk
 from .text import read_cells, read_json, read_text
 from ..lib.core import UserError
 from ..lib.store import fold_events, read_jsonl
@@ -56,20 +56,22 @@ def _needed(recognised: Recognised) -> list[str]:
 _HEADER_WITHIN = 20  # rows
 
 
-def _read_table(text: str, file: str) -> list[Source]:
+def _read_table(text: str, file: str, loose: bool = False) -> list[Source]:
     "The rows of a file with a header."
-    for delimiter in ("", *",;\t|"):
+    for delimiter in ("", *(",;\t|^~: " if loose else ",;\t|")):
         cells = read_cells(text, delimiter)
         start = list(islice(cells, _HEADER_WITHIN))
-        known = [recognise(row) for row in start]
-        at = next((n for n, one in enumerate(known) if one.complete), None)
-        if at is not None:
+        at, known = _header(start, loose)
+        if known:
             break
     else:
-        return _read_nested(text, file)
+        return [] if loose else _read_nested(text, file)
     names = [plain_name(name) for name in start[at]]
-    source = Source(file, known[at])
-    places = {name: names.index(name) for name in _needed(known[at]) if name in names}
+    body = [row for row in start[at + 1 :] if row]
+    if body and all(len(row) == len(names) + 1 and row[-1].strip() and not _ID.search(row[0]) for row in body):
+        names.insert(0, "")  # R writes names of rows, and nothing above them
+    source = Source(file, known)
+    places = {name: names.index(name) for name in _needed(known) if name in names}
     rows = ((number, row) for number, row in enumerate(chain(start[at + 1 :], cells), 1) if row)
     columns: list[list] = [[] for _ in places]
     for number, row in _whole(rows, len(names), source.broken):
@@ -80,12 +82,50 @@ def _read_table(text: str, file: str) -> list[Source]:
     return [source]
 
 
+_ID = re.compile(r"(?<!\d)\d{15,20}(?!\d)")
+_ANY_ID = re.compile(r"\d{15,}|\.(mp4|webm|mov|mkv)\b", re.IGNORECASE)
+
+
+def _header(rows: list[list[str]], loose: bool) -> tuple[int, Recognised | None]:  # (position, columns of the fields)
+    "The first row that has the names of records; a similar name has to stand above ids or names of files."
+    for at, row in enumerate(rows):
+        known = recognise(row, loose=loose)
+        below = [cells for cells in rows[at + 1 :] if cells]
+        if loose and any(map(_ID.search, row)):
+            continue
+        if loose and not known.complete:
+            known = replace(known, fields=known.fields | {"id": _columns_of_ids(row, below)})
+        if known.complete and (not loose or any(_ANY_ID.search(cell) for cells in below for cell in cells)):
+            return at, known
+    return 0, None
+
+
+def _columns_of_ids(names: list[str], rows: list[list[str]]) -> list[str]:
+    "The columns of unknown names that hold ids or addresses with ids and nothing else, if they say nothing else."
+    columns = dict(zip(map(plain_name, names), zip(*rows)))
+    return [
+        name
+        for name, cells in columns.items()
+        if all(_ID.fullmatch(cell.strip()) or id_in_url(cell) for cell in cells) and not NO_VIDEO.search(name)
+    ][:1]
+
+
 def _read_nested(text: str, file: str) -> list[Source]:
     "The rows of a table whose cells are nested records, as pandas writes a list of items."
     cells = read_cells(text)
     names = next(cells, [])
-    rows = [{name: read_literal(cell) if cell[:1] == "{" else cell for name, cell in zip(names, row)} for row in cells]
-    return _by_place([Found("", n, flatten(row)) for n, row in enumerate(rows, 1)], file)
+    rows = [_decoded(dict(zip(names, row))) for row in cells]
+    nested = any(isinstance(cell, dict) for row in rows for cell in row.values())
+    found = find_in_list(list(enumerate(rows, 1))) if nested else []
+    return _by_place(found or [Found("", 1, flatten(row)) for row in rows[:1]], file)
+
+
+def _decoded(record):
+    "A record whose cells may be the text of nested records."
+    if not isinstance(record, dict):
+        return record
+    nested = {name: cell for name, cell in record.items() if isinstance(cell, str) and cell[:1] == "{"}
+    return record | {name: read_literal(cell) for name, cell in nested.items()}
 
 
 def _whole(
@@ -106,12 +146,15 @@ def _id_in(row: list[str]) -> str:
     return next(iter(re.findall(r"\d{15,20}", " ".join(row))), "")
 
 # %% ../../nbs/formats/sources.ipynb #9b5b60b7
-def _read_json(text: str, file: str) -> list[Source]:
+def _read_json(text: str, file: str, loose: bool = False) -> list[Source]:
     "The records of a file of JSON or of JSON lines."
     values, broken = read_json(text, file)
     lines = len(values) > 1 or bool(broken)
-    found = find_in_list(values) if lines else find_records(values[0][1])
-    sources = _by_place(found, file)
+    found = find_in_list(values, loose=loose) if lines else find_records(values[0][1], loose=loose)
+    found = found or find_in_list([(number, _decoded(value)) for number, value in values])
+    if not found and len(values) == 1 and isinstance(values[0][1], dict) and len(named := _ID.findall(file)) == 1:
+        found = find_records({"id": named[0]} | values[0][1])
+    sources = _by_place(found, file, loose)
     for source in sources:
         source.unit = "line" if lines else "row"
     if sources:
@@ -122,17 +165,17 @@ def _read_json(text: str, file: str) -> list[Source]:
     return sources
 
 
-def _by_place(found: list[Found], file: str) -> list[Source]:
+def _by_place(found: list[Found], file: str, loose: bool = False) -> list[Source]:
     "The records at each place as columns."
     places = defaultdict(list)
     for one in found:
         places[one.path].append(one)
-    return [_to_columns(records, path, file) for path, records in places.items()]
+    return [_to_columns(records, path, file, loose) for path, records in places.items()]
 
 
-def _to_columns(records: list[Found], path: str, file: str) -> Source:
+def _to_columns(records: list[Found], path: str, file: str, loose: bool) -> Source:
     keys = dict.fromkeys(key for one in records for key in one.values)
-    recognised = recognise(keys, path)
+    recognised = recognise(keys, path, loose)
     needed = set(_needed(recognised))
     names = {plain: key for key in reversed(keys) if (plain := plain_name(key)) in needed}
     columns = {plain: [one.values.get(key) for one in records] for plain, key in names.items()}
@@ -141,6 +184,7 @@ def _to_columns(records: list[Found], path: str, file: str) -> Source:
 # %% ../../nbs/formats/sources.ipynb #0a801939
 def read_sources(
     path: str | Path,  # a metadata file
+    loose: bool = False,  # whether names of columns will do that are only similar to known ones
 ) -> list[Source]:  # one for each place in the file that holds records; incomplete or none if it holds no videos
     "The records of a file, whatever it is called."
     path = Path(path)
@@ -152,16 +196,28 @@ def read_sources(
     text = read_text(path)
     if not text.strip():
         raise UserError(f"{path.name} is empty")
-    return (_read_json if _is_json(text) else _read_table)(text, path.name)
+    if not _is_json(text):
+        return _read_table(text, path.name, loose)
+    try:
+        return _read_json(text, path.name, loose) or ([] if _is_json(text, lines=1) else _read_table(text, path.name))
+    except UserError:
+        if _is_json(text, lines=1) or not (table := _read_table(text, path.name, loose)):
+            raise
+        return table
 
 
-def _is_json(text: str) -> bool:
-    "Whether one of the first lines begins as JSON does; programs may write messages before it."
-    return any(line.lstrip()[:1] in ("{", "[") for line in text.lstrip()[:10_000].split("\n")[:5])
+def _is_json(
+    text: str,
+    lines: int = 5,
+) -> bool:
+    "Whether one of the first lines begins as JSON or as its assignment in JavaScript; messages may stand before it."
+    start = text.lstrip()[:10_000].split("\n")[:lines]
+    return any(re.match(r'\s*(?:[\w.$ ]+(?:\[[^\]]*\])?\s*=\s*)?"?[{\[]', line) for line in start)
 
 # %% ../../nbs/formats/sources.ipynb #f5965428
 STAGE_FILES = {"transcripts.jsonl", "failures.jsonl", "frame.jsonl", "run.json", "oracle.json", "split.json"}
 _SUFFIXES = {".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson"}
+_UNUSUAL = {"", ".dat", ".data", ".log", ".out", ".js", ".jl", ".jsonlines", ".ldjson", ".psv", ".asc", ".bak"}
 _NO_TEXT = {".xlsx", ".xls", ".ods", ".numbers", ".parquet", ".db", ".sqlite", ".zip", ".gz"}
 _WANTED = "a CSV, JSON or JSONL file with an id and a view count for each video"
 
@@ -172,7 +228,10 @@ def find_sources(
     "The metadata of a corpus; `UserError` says what was looked for and what was found."
     corpus = Path(corpus)
     if corpus.is_file():
-        return corpus.parent, _complete(read_sources(corpus), corpus)
+        read, problems = _read_all([corpus], named=True)
+        if not read:
+            raise UserError(problems[corpus])
+        return corpus.parent, read[corpus]
     if not corpus.is_dir():
         raise UserError(f"{corpus} does not exist: give a folder with videos and {_WANTED}")
     if (manifest := corpus / "manifest.jsonl").is_file():
@@ -183,23 +242,29 @@ def find_sources(
         raise UserError(f"{corpus} cannot be read: {error.strerror}") from None
     read, problems = _read_all(top)
     if not read:
-        read, _ = _read_all(path for path in walk(corpus) if path.parent != corpus)
+        below = [path for path in walk(corpus) if path.parent != corpus]
+        read = _read_all(below)[0] or _read_all(top, loose=True)[0] or _read_all(below, loose=True)[0]
     if not read:
         raise UserError(_nothing(corpus, top, problems))
     return corpus, _one_collector(corpus, read)
 
 
-def _read_all(paths: Iterable[Path]) -> tuple[dict[Path, list[Source]], dict[Path, str]]:
+def _read_all(
+    paths: Iterable[Path],
+    loose: bool = False,  # whether similar names of columns and unusual names of files will do
+    named: bool = False,  # whether the paths were given by a person
+) -> tuple[dict[Path, list[Source]], dict[Path, str]]:
     "The files that hold records of videos, and what is wrong with the others."
     read, problems = {}, {}
+    suffixes = _SUFFIXES | _NO_TEXT | (_UNUSUAL if loose else set())
     for path in paths:
-        if path.suffix.lower() not in _SUFFIXES | _NO_TEXT or path.name in STAGE_FILES:
+        if not named and (path.suffix.lower() not in suffixes or path.name in STAGE_FILES):
             continue
         try:
-            read[path] = _complete(read_sources(path), path)
+            read[path] = _complete(read_sources(path, loose), path)
         except UserError as error:
             problems[path] = str(error)
-    return read, problems
+    return (read, problems) if read or loose or not named else (_read_all(paths, loose=True, named=True)[0], problems)
 
 # %% ../../nbs/formats/sources.ipynb #59fe099f
 def _complete(sources: list[Source], path: Path) -> list[Source]:
@@ -209,23 +274,28 @@ def _complete(sources: list[Source], path: Path) -> list[Source]:
         if not complete:
             raise UserError(f"{path.name} holds no videos")
         return complete
-    fields = sources[0].recognised.fields if sources else {}
+    start, table = _start_of(path), not _is_json(read_text(path))
+    if table and _ID.search(", ".join(start)):
+        raise UserError(f"{path.name} has no header: name its columns in a first line, such as id,views")
+    fields = (sources[0].recognised if sources else recognise(start)).fields
     missing = "view count" if fields.get("id") or fields.get("url") else "id"
     names = ["views", "views_k"] if missing == "view count" else ["id", "url"]
     wanted = ", ".join([*FIELDS[names[0]].split()[:6], *FIELDS[names[1]].split()[:2]]).removeprefix("views_raw, ")
-    raise UserError(f"{path.name}: no {missing}; looked for {wanted}, … and found {_start_of(path)}")
+    shown = ", ".join(str(name)[:40] for name in start[:6])
+    raise UserError(f"{path.name}: no {missing}; looked for {wanted}, … and found {shown or 'nothing'}")
 
 
-def _start_of(path: Path) -> str:
+def _start_of(path: Path) -> list[str]:
     "The first names in a file, for a message."
     text = read_text(path).lstrip()
     if _is_json(text):
         value = read_json(text, path.name)[0][0][1]
+        value = from_columns(value)
         value = value[0] if isinstance(value, list) and value else value
         names = list(flatten(value)) if isinstance(value, dict) else []
     else:
         names = next(read_cells(text), [])
-    return ", ".join(str(name)[:40] for name in names[:6]) or "nothing"
+    return [" ".join(str(name).split()) for name in names]
 
 
 def _nothing(folder: Path, top: list[Path], problems: dict[Path, str]) -> str:
@@ -234,15 +304,39 @@ def _nothing(folder: Path, top: list[Path], problems: dict[Path, str]) -> str:
     if likely:
         more = f" (and {len(likely) - 1} more files)" if len(likely) > 1 else ""
         return f"{folder} holds no metadata: {likely[0]}{more}"
+    top = sorted(top, key=lambda path: path.suffix.lower() in VIDEO_SUFFIXES)
     names = ", ".join(path.name for path in top[:4]) + (", …" if len(top) > 4 else "")
     return f"no CSV, JSON or JSONL file in {folder}: looked for {_WANTED}, and found {names or 'no file'}"
 
 
 def _one_collector(folder: Path, read: dict[Path, list[Source]]) -> list[Source]:
     "The sources of one file, or of the JSON files of one collector."
+    read = _without_copies(read)
     sources = [source for one in read.values() for source in one]
     tables = [path for path in read if path.suffix.lower() not in (".json", ".jsonl", ".ndjson")]
-    if len(read) > 1 and (tables or len({source.format for source in sources}) > 1):
-        names = ", ".join(path.name for path in islice(read, 4))
-        raise UserError(f"{folder} holds {len(read)} metadata files ({names}): name the one to read")
+    if len(read) > 1 and (tables or len({source.format for source in sources}) > 1) and not _are_parts(sources):
+        names = [path.name for path in sorted(read, key=lambda path: path not in tables)]
+        first = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+        raise UserError(f"{folder} holds {len(read)} metadata files ({first}): name the one to read")
     return sources
+
+
+def _without_copies(read: dict[Path, list[Source]]) -> dict[Path, list[Source]]:
+    "The files, of those with the same content the one with the shortest name."
+    kept: dict[Path, list[Source]] = {}
+    contents: list[list[dict]] = []
+    for path in sorted(read, key=lambda path: len(path.name)):
+        content = [source.columns for source in read[path]]
+        if content not in contents or path.suffix.lower() == ".json":
+            kept[path] = read[path]
+            contents.append(content)
+    return {path: kept[path] for path in read if path in kept}
+
+
+def _are_parts(sources: list[Source]) -> bool:
+    "Whether these are parts of one table: with the same columns, and no video in two of them."
+    if len({(source.format, tuple(source.columns)) for source in sources}) > 1:
+        return False
+    fields = [field for field in ("id", "url") if sources[0].recognised.fields[field]]
+    ids = [{str(cell) for cell in source.first(fields[0])} for source in sources] if fields else []
+    return bool(ids) and len(set().union(*ids)) == sum(map(len, ids))

@@ -6,18 +6,22 @@
 __all__ = ['ENCODINGS', 'Numbered', 'read_text', 'read_json', 'read_cells']
 
 # %% ../../nbs/formats/text.ipynb #b1c2510f
+import ast
 import csv
+import gzip
 import json
 import re
 import sys
+import zlib
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from ..lib.core import UserError, error_text
 
 # %% ../../nbs/formats/text.ipynb #d60b2666
 ENCODINGS = ["utf_16", "utf_16_le", "cp1252", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1250"]
-ENCODINGS += ["gb18030", "big5", "cp932", "cp949", "euc_jp"]
+ENCODINGS += ["gb18030", "big5", "cp932", "cp949", "euc_jp", "koi8_r", "mac_roman"]
 _MARKS = {
     b"\xef\xbb\xbf": "utf-8",
     b"\xff\xfe\x00\x00": "utf-32",
@@ -44,15 +48,28 @@ def _encoding(data: bytes) -> str | None:
     from charset_normalizer import from_bytes
 
     matches = [match.encoding for match in from_bytes(start, cp_isolation=ENCODINGS)]
-    mixed = {name: _mixed_words(start.decode(name, errors="replace")) for name in [*matches, "cp1252"]}
-    best = min(matches, key=lambda name: (mixed[name], name == "cp1250"), default="cp1252")
+    names = dict.fromkeys([*matches, "cp1252", "mac_roman"])
+    mixed = {name: _mixed_words(start.decode(name, errors="replace")) for name in names}
+    best = min(names, key=lambda name: (mixed[name], name == "cp1250"))
     return best if mixed[best] <= mixed["cp1252"] else "cp1252"
 
 
+_IMPOSSIBLE = re.compile(
+    "[A-Za-z\u00c0-\u024f][\u0370-\u06ff\uff66-\uff9f]|"  # two scripts
+    "[\u0370-\u06ff\uff66-\uff9f][A-Za-z\u00c0-\u024f]|"
+    "[a-z][ŽŠŸŒƒˆ‰†‡](?![A-Z])|"  # é, è, ê … of a Macintosh
+    "\\b[а-я][А-Я]{2,}|"  # the small and capital letters of KOI8 are exchanged
+    "(?<![\u0591-\u05ea])[\u0591-\u05c7]"  # a Hebrew vowel without its letter
+)
+
+
 def _mixed_words(text: str) -> int:
-    "How often a Latin letter stands beside one of another alphabet."
-    latin, other = "A-Za-z\u00c0-\u024f", "\u0370-\u06ff\uff66-\uff9f"
-    return len(re.findall(f"[{latin}][{other}]|[{other}][{latin}]", text))
+    """How many pairs of letters in a text are in no word, such as a Latin letter beside one of another alphabet.
+
+    No Russian or Greek text goes without the letters that have no counterpart in the encoding of Hebrew."""
+    russian, greek = len(re.findall("[а-я]", text)) > 30, len(re.findall("[α-ω]", text)) > 30
+    hebrew = (russian and not re.search("[А-Яыьэюя]", text)) or (greek and not re.search("[ά-ίό-ώΆ-Ώ]", text))
+    return len(_IMPOSSIBLE.findall(text)) + 100 * hebrew
 
 
 def _mostly_utf8(data: bytes) -> bool:
@@ -70,7 +87,6 @@ _NOT_TEXT = {
     b"PAR1": "is a Parquet file: save it as CSV or JSON, with the ids as text",
     b"SQLite format": "is a database: export the table of videos as CSV or JSON",
     b"%PDF": "is a PDF document: give the CSV or JSON file of its videos",
-    b"\x1f\x8b": "is compressed: unpack it",
     b"<": "is a web page or XML, not CSV or JSON",
 }
 
@@ -80,7 +96,8 @@ def read_text(path: str | Path) -> str:
     path = Path(path)
     try:
         data = path.read_bytes()
-    except OSError as error:
+        data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: {error_text(error)}") from None
     advice = next((advice for start, advice in _NOT_TEXT.items() if data.lstrip()[:20].startswith(start)), "")
     if advice:
@@ -99,11 +116,20 @@ Numbered = list[tuple[int, object]]  # (line, what stands there)
 
 
 def _loads(text: str):
-    "JSON with floating-point numbers as text."
+    "JSON with floating-point numbers as text; also JSON within a JSON string, and what Python prints of such a value."
     try:
-        return json.loads(text, parse_float=str, parse_constant=_nothing)
+        value = json.loads(text, parse_float=str, parse_constant=_nothing)
+        return _loads(value) if isinstance(value, str) and value.lstrip()[:1] in ("{", "[") else value
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except ValueError:
+        if re.match(r"[\[(\s]*\{\s*'", text) is None:
+            raise
+        try:
+            return ast.literal_eval(text.strip())
+        except (SyntaxError, MemoryError, RecursionError, ValueError):
+            pass
+        raise
 
 
 def _nothing(constant: str) -> None:
@@ -115,14 +141,16 @@ def read_json(
     name: str = "the file",  # for messages
 ) -> tuple[Numbered, list[tuple[int, str]]]:  # the values, and the lines that are not JSON with the reason
     "The JSON values of a text: one, one a line, or one after the other; `UserError` if it holds none."
+    text = _ASSIGNED.sub("", text).rstrip(" ;\r\n\t") if _ASSIGNED.match(text) else text
     try:
         return [(1, _loads(text))], []
     except ValueError as error:
         whole = error
     values, broken = _read_sequence(text)
-    if broken:
-        lines = _read_lines(text)
-        values, broken = lines if len(lines[0]) >= len(values) else (values, broken)
+    if broken or not values:
+        opened = _OPENED.match(text)
+        others = [_read_lines(text), *([_read_sequence(text, opened.end())] if opened else [])]
+        values, broken = max([*others, (values, broken)], key=lambda one: len(one[0]))
     if not values:
         line, why = broken[0] if broken else (getattr(whole, "lineno", 1), error_text(whole))
         raise UserError(f"{name} is not JSON: line {line}: {why}")
@@ -147,12 +175,19 @@ def _read_lines(text: str) -> tuple[Numbered, list[tuple[int, str]]]:
     return values, broken
 
 
-def _read_sequence(text: str) -> tuple[Numbered, list[tuple[int, str]]]:
-    "JSON values one after the other, up to the first that cannot be read."
+_ASSIGNED = re.compile(r"\s*(?:(?:var|let|const)\s+)?[A-Za-z_$][\w.$]*(?:\[[^\]]*\])?\s*=\s*(?=[\[{])")  # JavaScript
+_OPENED = re.compile(r'\s*(?:\{\s*"[^"]*"\s*:\s*)*\[(?=\s*\{)')  # the start of a list of records
+
+
+def _read_sequence(
+    text: str,
+    end: int = 0,  # where to begin
+) -> tuple[Numbered, list[tuple[int, str]]]:
+    "JSON values one after the other, up to the first that cannot be read, or to the end of the list that they are in."
     decoder = json.JSONDecoder(parse_float=str, parse_constant=_nothing)
     values: Numbered = []
-    position = re.compile(r"[\s,]*")
-    at, line, end = 0, 1, 0
+    position = re.compile(r"[\s,]*" if not end else r"[\s,]*(?:\][\s\]}]*$)?")
+    at, line = 0, 1 + text.count("\n", 0, end)
     while (at := position.match(text, end).end()) < len(text):
         line += text.count("\n", end, at)
         try:
@@ -183,13 +218,34 @@ def read_cells(
     delimiter = delimiter or max(",;\t|", key=header.count)
     escape = "\\" if '\\"' in text and '""' not in text else None
     text = text if "\n" in text else text.replace("\r", "\n")
-    lines = (line[0] for line in re.finditer(r"[^\n]*\n|[^\n]+", text.replace("\r\n", "\n")))
-    return _rows(csv.reader(lines, delimiter=delimiter, escapechar=escape))
+    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+    return _rows(lines, delimiter=delimiter, escapechar=escape, skipinitialspace=True)
 
 
-def _rows(cells) -> Iterator[list[str]]:
-    "The rows of a CSV reader; `UserError` where it gives up."
-    try:
-        yield from cells
-    except csv.Error as error:
-        raise UserError(f"line {cells.line_num} is not CSV ({error})") from None
+def _rows(lines: list[str], **dialect) -> Iterator[list[str]]:
+    "The rows of a table. A row with a quote that is not closed ends with its line, as if the quote were a letter."
+    start = 0  # of the lines that are read
+    while start < len(lines):
+        reader, before = csv.reader((f"{line}\n" for line in islice(lines, start, None)), **dialect), 0
+        try:
+            for row in reader:
+                last = lines[-1] if start + reader.line_num == len(lines) else ""
+                if reader.line_num - before > 1 and _swallows(row, last):
+                    break
+                yield row
+                before = reader.line_num
+            else:
+                return
+        except csv.Error as error:
+            raise UserError(f"line {start + reader.line_num} is not CSV ({error})") from None
+        start += before
+        yield next(csv.reader([lines[start]], quoting=csv.QUOTE_NONE, **dialect), [])
+        start += 1
+
+
+_NEXT_ROW = re.compile(r"\n[\s\"'=]*\d{17,20}[\"']*[,;\t|]")
+
+
+def _swallows(row: list[str], last: str) -> bool:
+    "Whether a cell holds other rows, up to the next quote or to the `last` line of the file."
+    return any(_NEXT_ROW.search(cell) or (last and cell.endswith(f"{last}\n")) for cell in row)

@@ -56,11 +56,11 @@ def safe_id(
 # %% ../../nbs/lib/core.ipynb #bfb6ab58
 _FACTORS = {  # of the words and letters after a number
     1e3: "k mil miles mille mila thousand thousands tsd tausend tys tis tusen tusind tuhat bin rb ribu nghìn "
-    "ngàn n тыс тис тысяч тысяча тысячи тисяч хил хиљ χιλ ألف آلاف هزار ہزار אלף हज़ार হাজার พัน 千 천",
+    "ngàn n mii tūkst tuh тыс тис тысяч тысяча тысячи тисяч хил хиљ χιλ ألف آلاف هزار ہزار אלף हज़ार হাজার พัน 千 천",
     1e4: "w หมื่น 万 萬 만",
     1e5: "l lakh lac लाख লাখ لاکھ แสน",
     1e6: "m mn mi mio mill mln milj million millions millionen millón millones milhão milhões milioni juta jt triệu "
-    "tr млн миллион миллиона миллионов мільйон мільйонів εκ مليون ملايين میلیون מיליון ล้าน",
+    "tr milioane мио млн миллион миллиона миллионов мільйон мільйонів εκ مليون ملايين میلیون מיליון ล้าน",
     1e7: "cr crore करोड़ কোটি کروڑ",
     1e8: "亿 億 억",
     1e9: "b bn mrd md mld mlrd mia milliard milliards miliar tỷ billion billions млрд миллиард миллиардов δισ مليار "
@@ -70,6 +70,7 @@ _VIEW_WORDS = (
     "view views play plays watch watches watched visto mal angesehen "
     "aufrufe aufruf wiedergaben vues vue lectures visualizaciones reproducciones "
     "vistas visualizações visualizzazioni weergaven wyświetleń wyświetlenia просмотров просмотра просмотр переглядів "
+    "visningar visninger katselukertaa перегляди di "
     "görüntülenme izlenme tayangan ditonton مشاهدة مشاهدات צפיות วิว ครั้ง lượt xem de 次 回 회 조회수 播放 次播放 "
     "播放量 次观看 次觀看 回視聴 回再生 再生"
 )
@@ -80,12 +81,13 @@ def _plain(raw) -> str:
     text = str(raw)
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text.translate(_MARKS))
-        digits = (str(unicodedata.decimal(c, c)) for c in text if unicodedata.category(c) != "Cf")
+        digits = (str(unicodedata.decimal(c, c)) for c in text if unicodedata.category(c) not in ("Cf", "So"))
         text = "".join(digits)
     return " ".join(text.replace("_", "'").lower().split())
 
 
-_MARKS = str.maketrans("’‘\u00b4\u066c\u066b\u060c", "''''.,")
+_MARKS = str.maketrans("▷\ufe0f’‘\u00b4\u066c\u066b\u060c", "  ''''.,")
+_ABOUT = {"ca", "circa", "approx", "about", "etwa", "environ", "aprox", "около", "約", "约", "약"}
 _FACTOR = {_plain(word): factor for factor, words in _FACTORS.items() for word in words.split()}
 _WORDS = {_plain(word) for word in _VIEW_WORDS.split()}
 
@@ -111,8 +113,9 @@ def _read_count(text: str) -> tuple[float, bool]:
     "The number that `_plain` text stands for, and whether all its digits are written; -1 if it is not a count."
     about = text[:1] in ("~", "≈", "<", ">", "≤", "≥")
     text = text.lstrip("=~≈<>≤≥+' ").strip("\"' ")
-    if first := re.match(r"([^\W\d]+)\s*:?\s*(?=\d)", text):
-        text = text[first.end() :] if first[1] in _WORDS else ""
+    if first := re.match(r"([^\W\d]+)\.?\s*:?\s*(?=\d)", text):
+        about = about or first[1] in _ABOUT
+        text = text[first.end() :] if first[1] in _WORDS | _ABOUT else ""
     match = _COUNT.fullmatch(text)
     factor, more = _read_words(match[3]) if match else (0, False)
     number = _read_number(match[1], bool(match[2]) or factor > 1) if match and factor else ""
@@ -127,8 +130,7 @@ def _read_count(text: str) -> tuple[float, bool]:
 def _read_words(text: str) -> tuple[float, bool]:
     "The factor in what follows a number (0 for unknown words), and whether it says `or more`."
     about, text = "+" in text, text.replace("+", " ").strip(" .'")
-    if text[:1] and text[:1] in "千万萬亿億천만억":
-        text = f"{text[0]} {text[1:]}"
+    text = re.sub(r"^([a-z]+|[千万萬亿億천만억])(?=[\u3000-\uffff])", r"\1 ", text)
     words = [word.strip(".") for word in text.split()]
     factor = _FACTOR.get(words[0], 0) if words else 1.0
     if factor and words:

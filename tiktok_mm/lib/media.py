@@ -8,9 +8,9 @@ __all__ = ['HASH_TIMES', 'SAMPLE_RATE', 'MediaInfo', 'probe', 'probe_all', 'av_l
 # %% ../../nbs/lib/media.ipynb #2e63a300
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,12 +22,12 @@ from .decoding import DecodeInfo, read_packets
 from .parallel import n_cores
 from .pixels import to_rgb
 from tiktok_mm.lib.tracks import (
-    BrokenFile,
     NoMedia,
-    clear_packets,
-    lost_sound,
+    decode_packet,
+    is_encrypted,
     open_media,
     sound_track,
+    undecodable_sound,
     video_track,
 )
 
@@ -73,30 +73,31 @@ def _hash(frame) -> int:
     return int(str(imagehash.phash(image)), 16)
 
 # %% ../../nbs/lib/media.ipynb #cc9be774
-def _decode(container, stream):
-    "The frames of a track; packets that cannot be decoded are skipped."
-    import av
-
-    with suppress(BrokenFile):
-        for packet in clear_packets(container, stream):
-            with suppress(av.error.FFmpegError):
-                yield from packet.decode()
+def _without_sound(packets: Iterable, video, notices: list[str]) -> Iterator:
+    "The packets of the video track; what the others tell is added to the notices."
+    for packet in packets:
+        if packet.stream.index == video.index:
+            yield packet
+        elif not notices and is_encrypted(packet):
+            notices.append("sound: encrypted")
 
 
 def _probe(path: str | Path) -> MediaInfo:
-    "The properties of a video file; `NoMedia` if it cannot be used."
-    info, lost = DecodeInfo(), lost_sound(path)
+    "The properties of a video file, which is read once; `NoMedia` if it cannot be used."
+    info = DecodeInfo()
     with open_media(path) as container:
-        video, sound = video_track(container), sound_track(container) is not None and not lost
-        seconds = float(container.duration or 0) / 1e6
-        info.frames = sum(bool(packet.size) for packet in read_packets(container, video, info)) - info.hidden
-        size, notices = (video.width, video.height), info.notices + [lost] * bool(lost)
-    with open_media(path) as container:
-        frames = _frames_at(_decode(container, video_track(container)), HASH_TIMES)
-        hashes = tuple(_hash(frame) for frame in frames)
+        video, sound = video_track(container), sound_track(container)
+        lost = list(filter(None, [undecodable_sound(container)]))
+        packets = _without_sound(read_packets(container, video, info, sound), video, lost)
+        frames = (frame for packet in packets for frame in decode_packet(packet))
+        hashes = tuple(_hash(frame) for frame in _frames_at(frames, HASH_TIMES))
+        deque(packets, maxlen=0)  # read to the end
+        seconds, size = float(container.duration or 0) / 1e6, (video.width, video.height)
     if not hashes:
         raise NoMedia("damaged: no frame can be decoded", path)
-    return MediaInfo(seconds, *size, sound=sound, hashes=hashes, notices=tuple(notices))
+    info.frames = info.packets - info.hidden
+    has_sound = sound is not None and not lost
+    return MediaInfo(seconds, *size, sound=has_sound, hashes=hashes, notices=(*info.notices, *lost))
 
 
 def probe(

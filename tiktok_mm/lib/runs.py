@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from .core import one_of
+from .registry import OWN_MODELS, import_models
 from .training import TrainConfig, best_precision
 
 # %% ../../nbs/lib/runs.ipynb #d17b90ac
@@ -38,8 +39,8 @@ class RunConfig:
         return self.id + self.variant
 
 # %% ../../nbs/lib/runs.ipynb #fbf72867
-LEARNING_RATES = (1e-3, 4e-3, 8e-3)
-CHANCE = TrainConfig(epochs=20, batch_size=16, one_cycle=True)  # what every row gets; it still chooses its `lr`
+LEARNING_RATES = (1e-3, 4e-3)
+CHANCE = TrainConfig(epochs=16, batch_size=16, one_cycle=True)  # what every row gets; it still chooses its `lr`
 SMALL_DECAY, LARGE_DECAY = replace(CHANCE, weight_decay=1e-3), replace(CHANCE, weight_decay=1.0)
 
 RUNS = (
@@ -182,7 +183,7 @@ def default_runs(
 ) -> list[RunConfig]:
     "The runs that are trained, in the order of the table."
     one_of(preset, ("compact", "paper"), "preset")
-    runs = [_published_size(run) if preset == "paper" else run for run in (*RUNS, *PAPER_RUNS)]
+    runs = [_published_size(run) if preset == "paper" else run for run in (*RUNS, *_own_runs(), *PAPER_RUNS)]
     if swin_weights:
         runs = pretrained_swin(runs, swin_weights)
     variant = "".join(f"-{name}-{value}" for name, value in training.items() if name not in ("workers", "logger"))
@@ -198,9 +199,18 @@ def default_runs(
     ]
 
 
+def _own_runs() -> list[RunConfig]:
+    "A run for each registered model, with the same chances as the others."
+    import_models()
+    return [
+        RunConfig(id, id, own.label, settings=own.settings, training=LARGE_DECAY, lrs=LEARNING_RATES)
+        for id, own in OWN_MODELS.items()
+    ]
+
+
 def _published_size(run: RunConfig) -> RunConfig:
-    "A run of one of the paper's models at its published size, with batches of 4; the compact ensembles as they are."
-    if run.model == "ensemble" and run.preset != "paper":
+    "A run of one of the paper's models at its published size, with batches of 4; all others as they are."
+    if run.model in OWN_MODELS or (run.model == "ensemble" and run.preset != "paper"):
         return run
     settings = {name: value for name, value in run.settings.items() if name != "shrink"}
     return replace(run, preset="paper", settings=settings, training=replace(run.training, batch_size=4))

@@ -33,9 +33,11 @@ def near_duplicate_pairs(
     hashes = np.array(known.hashes.tolist(), dtype=np.uint64)
     ends = np.searchsorted(lengths, lengths + seconds, side="right")
     pairs = []
+    first = hashes[:, 0].copy()  # most pairs differ in it: comparing it alone is three times as fast
     for i, end in enumerate(ends):
-        near = (np.bitwise_count(hashes[i] ^ hashes[i + 1 : end]) <= bits).all(1)
-        pairs += [(ids[i], ids[j]) for j in i + 1 + np.flatnonzero(near)]
+        near = i + 1 + np.flatnonzero(np.bitwise_count(first[i] ^ first[i + 1 : end]) <= bits)
+        near = near[(np.bitwise_count(hashes[i] ^ hashes[near]) <= bits).all(1)]
+        pairs += [(ids[i], ids[j]) for j in near]
     return pairs
 
 # %% ../../nbs/lib/splits.ipynb #8e3b1a75

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['BLOCK', 'BLOCKS', 'VERSIONS', 'atomic_write', 'write_json', 'write_jsonl', 'append_jsonl', 'read_jsonl',
            'fold_events', 'Rejected', 'Corpus', 'content_hash', 'hash_if_there', 'Provenance', 'save_features',
-           'load_features', 'load_array', 'load_stage', 'features_header', 'stored_provenance', 'is_current',
-           'StaleFeatures', 'stale_features', 'find_real_data']
+           'load_features', 'load_array', 'load_stage', 'features_header', 'stored_provenance', 'stored_notices',
+           'is_current', 'StaleFeatures', 'stale_features', 'common_settings', 'find_real_data']
 
 # %% ../../nbs/lib/store.ipynb #38f1b276
 import hashlib
@@ -266,6 +266,19 @@ def stored_provenance(path: str | Path) -> Provenance | None:
     return Provenance.from_dict(features_header(path).get("provenance"))
 
 
+def stored_notices(
+    corpus: Corpus,
+    id: str,
+    source: str | None = None,  # `content_hash` of the video: what was noticed about another file does not count
+) -> list[str]:
+    "What the stages noticed about a video, such as that it was cut; once each."
+    headers = [features_header(corpus.features(stage, id)) for stage in ("visual", "audio")]
+    if source is not None:
+        headers = [header for header in headers if header.get("provenance", {}).get("source") == source]
+    found = [notice for header in headers for notice in header.get("metadata", {}).get("notices", [])]
+    return list(dict.fromkeys(found))
+
+
 def is_current(path: str | Path, provenance: Provenance) -> bool:
     "Whether a feature file exists and was made from this."
     return stored_provenance(path) == provenance
@@ -320,6 +333,18 @@ def _most_common(made: Iterable[Provenance | None]) -> Provenance | None:
     found = [one for one in made if one]
     recipes = Counter(one.recipe for one in found)
     return max(found, key=lambda one: recipes[one.recipe], default=None)
+
+
+def common_settings(
+    corpus: Corpus,  # with features
+) -> dict[str, dict[str, str]]:  # stage → its recipe, and the options of `tiktok-mm extract` that give it
+    "What most features of a corpus were made with."
+    found = {}
+    for stage in ("visual", "audio"):
+        usual = _most_common(stored_provenance(corpus.features(stage, id)) for id in corpus.table.id)
+        if usual:
+            found[stage] = {"recipe": usual.recipe, "options": usual.options}
+    return found
 
 
 def _why_stale(stage: str, made: Provenance | None, usual: Provenance | None, source: str | None) -> str:

@@ -19,6 +19,8 @@ from urllib.request import Request
 from fastcore.basics import patch
 
 from ..lib.core import safe_id
+from ..lib.decoding import DecodeInfo, read_packets
+from ..lib.tracks import NoMedia, decode_packet, open_media, sound_track, video_track
 from .browser import Browser
 from .manifest import Manifest
 from .notices import PageError
@@ -128,29 +130,30 @@ def fetch_first(
 
 # %% ../../nbs/scraping/download.ipynb #29d2c34e
 def verify_media(
-    path: Path,  # an mp4
+    path: Path,  # a video file
     duration: float | None = None,  # as the page states it, in seconds
 ) -> dict:  # media_duration (s), width, height (pixels), codec, audio
     "Facts from the file itself; `PageError` if it is not a complete video of that `duration`."
-    import av
-
+    info, first, end = DecodeInfo(), None, 0.0
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise PageError("bad_media", "no video stream")
-            video = container.streams.video[0]
-            frame = next(container.decode(video))
-            container.seek(0)
-            packets = [packet for packet in container.demux() if packet.pts is not None]
-            ends = [float((packet.pts + (packet.duration or 0)) * packet.time_base) for packet in packets]
-            facts = {"width": frame.width, "height": frame.height, "codec": video.codec_context.name}
-            facts["audio"] = bool(container.streams.audio)
-    except (av.FFmpegError, StopIteration):
-        raise PageError("bad_media", "the file cannot be decoded") from None
-    seconds = round(max(ends, default=0), 3)
+        with open_media(path) as container:
+            video, sound = video_track(container), sound_track(container)
+            for packet in read_packets(container, video, info, sound):
+                if packet.pts is not None:
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                if first is None and packet.stream.index == video.index:
+                    first = next(iter(decode_packet(packet)), None)
+            seconds = round(end - max(0, container.start_time or 0) / 1e6, 3)
+            facts = {"codec": video.codec_context.codec.canonical_name, "audio": sound is not None}
+    except NoMedia as error:
+        raise PageError("bad_media", error.reason) from None
+    if first is None:
+        raise PageError("bad_media", "no frame can be decoded")
+    if not info.complete:
+        raise PageError("bad_media", info.notices[0])
     if duration is not None and abs(seconds - duration) > 1:
         raise PageError("bad_media", f"{seconds:.1f} s long, but the page says {duration:.0f} s")
-    return {"media_duration": seconds, **facts}
+    return {"media_duration": seconds, "width": first.width, "height": first.height, **facts}
 
 # %% ../../nbs/scraping/download.ipynb #01b2df15
 @patch

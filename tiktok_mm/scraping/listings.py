@@ -8,21 +8,20 @@ __all__ = ['TILES', 'Listing', 'read_listing', 'read_tiles', 'tile_item', 'entry
 
 # %% ../../nbs/scraping/listings.ipynb #e2683eeb
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlparse
 
 from .browser import Browser
-from .notices import WALLS, PageError, page_notice, parse_html, text_of
+from .notices import SCRIPTS, WALLS, PageError, page_json, page_notice, parse_html, text_of
 from tiktok_mm.scraping.pages import (
-    SCRIPTS,
     VIDEO_LINK,
     Item,
     as_int,
     dig,
     dig_list,
-    page_json,
     read_item,
     site_error,
     view_count_fields,
@@ -42,7 +41,8 @@ class Listing:
 # %% ../../nbs/scraping/listings.ipynb #0777e2d5
 def read_listing(text: str) -> Listing:
     "One `item_list` response; `PageError` if it is something else. Invalid entries are skipped."
-    if not text.strip():
+    text = re.sub(r"^\ufeff?\s*(\)\]\}'?,?)?\s*", "", text)  # a mark, or what keeps other sites from running it
+    if not text:
         raise PageError("empty")
     try:
         data = json.loads(text)
@@ -81,7 +81,8 @@ def _entries(data) -> list | None:
         return received or wrapped
     states = [as_int(_either(data, "statusCode", "status_code")), _flag(_either(data, "hasMore", "has_more"))]
     other = dig(data, "data") or [key for key in data if dig_list(data, key)] if isinstance(data, dict) else True
-    if received is not None or other or states[0] != 0 or states[1] is None:
+    words = str(_either(data, "statusMsg", "status_msg") or "ok").lower()
+    if received is not None or other or states[0] != 0 or states[1] is None or words not in ("ok", "success"):
         raise _no_listing(data)
     return None
 

@@ -25,9 +25,8 @@ from .browser import Browser, browser_for
 from .download import fetch_media, verify_media
 from .listings import listing_pages, read_tiles
 from .manifest import Manifest, hash_id, history, locked, open_manifest, read_raw, utc_now, write_raw
-from .notices import PageError
+from .notices import SCRIPTS, PageError
 from tiktok_mm.scraping.pages import (
-    SCRIPTS,
     SITE,
     media_urls,
     read_video,
