@@ -9,17 +9,11 @@ __all__ = ['NEEDED', 'SCORES', 'MIN_AUTHORS', 'app', 'blocks_to_read', 'Result',
 # %% ../../nbs/beyond/benchmark.ipynb #b1ed0004
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ..lib.core import UserError, one_of
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from tiktok_mm.beyond.posts import PostConfig
-    from tiktok_mm.beyond.text import SentenceEncoder
 
 # %% ../../nbs/beyond/benchmark.ipynb #b1ed0007
 NEEDED = {
@@ -37,8 +31,8 @@ NEEDED = {
 
 
 def blocks_to_read(
-    train: "pd.DataFrame",
-    new: "pd.DataFrame",
+    train: Any,
+    new: Any,
     features: str = "all",  # all, content, metadata or author
     suspects: bool = True,  # also the blocks with suspect columns
 ) -> tuple[tuple[str, ...], list[str]]:  # blocks; those that the new posts lack
@@ -64,9 +58,9 @@ def blocks_to_read(
 class Result:
     "Predictions for new posts, and what is known of their quality."
 
-    posts: "pd.DataFrame"  # a row for each new post: pid, prediction, lower80, upper80
-    metrics: "pd.DataFrame | None"  # rows: model and constants; columns (metric, value | low | high); None: no labels
-    intervals: "pd.DataFrame | None"  # coverage and width, of all and by number of followers
+    posts: Any  # a row for each new post: pid, prediction, lower80, upper80
+    metrics: Any  # rows: model and constants; columns (metric, value | low | high); None: no labels
+    intervals: Any  # coverage and width, of all and by number of followers
     notes: tuple[str, ...]
 
     def __str__(self):
@@ -76,7 +70,7 @@ class Result:
         return "\n".join(parts)
 
 
-def _figures(table: "pd.DataFrame") -> str:
+def _figures(table: Any) -> str:
     "Values with their intervals, as a table of text."
 
     def cell(row, metric: str) -> str:
@@ -101,7 +95,7 @@ def evaluate_scores(
     truth,  # (n,) scores above zero
     predictions: dict[str, Any],  # name → (n,)
     against: str | None = None,  # evaluate paired differences to this one
-) -> "pd.DataFrame":  # one row a prediction; columns (metric, value | low | high)
+) -> Any:  # one row a prediction; columns (metric, value | low | high)
     "MAPE, rank correlation and mean absolute error with 95 % bootstrap intervals."
     from tiktok_mm.lib.metrics import evaluate
 
@@ -120,12 +114,12 @@ def constants(outcome) -> dict[str, float]:
 
 # %% ../../nbs/beyond/benchmark.ipynb #b1ed0011
 def run_benchmark(
-    train: "pd.DataFrame",  # posts with `outcome`, from `read_posts`
-    new: "pd.DataFrame",  # later posts
+    train: Any,  # posts with `outcome`, from `read_posts`
+    new: Any,  # later posts
     features: str = "all",  # all, content, metadata or author
     suspects: bool = True,  # also read suspect columns
-    config: "PostConfig | None" = None,  # whose blocks are replaced
-    encoder: "SentenceEncoder | None" = None,  # of captions; shared by several runs
+    config: Any = None,  # whose blocks are replaced
+    encoder: Any = None,  # of captions; shared by several runs
 ) -> Result:
     "Fit on labelled posts and predict new ones, each of them."
     from dataclasses import replace
@@ -146,7 +140,7 @@ def run_benchmark(
     return _judged(posts, new, constants(labelled.outcome.to_numpy()), notes)
 
 
-def _judged(posts: "pd.DataFrame", new: "pd.DataFrame", beside: dict[str, float], notes: list[str]) -> Result:
+def _judged(posts: Any, new: Any, beside: dict[str, float], notes: list[str]) -> Result:
     "The metrics of the posts that have labels."
     import numpy as np
 
@@ -170,7 +164,7 @@ def _judged(posts: "pd.DataFrame", new: "pd.DataFrame", beside: dict[str, float]
 MIN_AUTHORS = 30  # with three posts or more: fewer decide nothing
 
 
-def texts_of(table: "pd.DataFrame") -> Any:  # (n,) authors, "" for unknown ones
+def texts_of(table: Any) -> Any:  # (n,) authors, "" for unknown ones
     "The authors of posts."
     from tiktok_mm.beyond.context import texts
 
@@ -234,7 +228,7 @@ def smpd(
     typer.echo(f"{len(result.posts)} predictions in {out}")
 
 # %% ../../nbs/beyond/benchmark.ipynb #b1ed0018
-def held_out(posts: "pd.DataFrame", share: float = 0.2) -> "tuple[pd.DataFrame, pd.DataFrame]":  # earlier, later
+def held_out(posts: Any, share: float = 0.2) -> tuple[Any, Any]:  # earlier, later
     "Posts with labels, split by time: the last share is new; a post without a time is among the earlier ones."
     from tiktok_mm.beyond.context import times
     from tiktok_mm.beyond.intervals import latest
