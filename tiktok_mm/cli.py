@@ -28,6 +28,7 @@ from tiktok_mm.lib.options import (
     Delay,
     Device,
     Devices,
+    ExtraStages,
     Headed,
     LoggerName,
     MaxSteps,
@@ -44,6 +45,7 @@ from tiktok_mm.lib.options import (
     SplitSeed,
     SwinWeights,
     Topics,
+    Whisper,
     Workers,
     option,
 )
@@ -237,13 +239,7 @@ def extract(
         ),
     ] = "compact",
     frame_skip: Annotated[int, typer.Option(min=1, help="Sample one frame in this many.")] = 200,
-    whisper: Annotated[
-        str | None,
-        typer.Option(
-            help="A name such as base (downloaded once), a file, a folder of Hugging Face's, or demo (reads 40 words).",
-            show_default="base; demo for a synthetic corpus",
-        ),
-    ] = None,
+    whisper: Whisper = None,
     language: Annotated[
         str | None, typer.Option(help="Language of the speech, such as en or German.", show_default="detected")
     ] = None,
@@ -253,6 +249,7 @@ def extract(
         Path | None, typer.Option(help="Another folder for all that is made; `table` that one.", show_default="CORPUS")
     ] = None,
     sheet: Annotated[bool, typer.Option(help="Also draw contact_sheet.png.")] = True,
+    extra: ExtraStages = None,
 ):
     """Extract frames, sound, transcript and embedding of every video of a corpus.
 
@@ -261,6 +258,7 @@ def extract(
     from dataclasses import replace
 
     from tiktok_mm.audio import AUDIO_PRESETS
+    from tiktok_mm.beyond.extras import chosen_stages
     from tiktok_mm.data import open_corpus, refer_to
     from tiktok_mm.pipeline.extract import extract, update_contact_sheet
     from tiktok_mm.visual import VISUAL_PRESETS
@@ -268,7 +266,8 @@ def extract(
     visual = replace(VISUAL_PRESETS[one_of(preset, VISUAL_PRESETS, "preset")], frame_skip=frame_skip)
     audio = replace(AUDIO_PRESETS[preset], language=language, fast=fast)
     opened = refer_to(open_corpus(corpus), out) if out else open_corpus(corpus)
-    summary = extract(opened, visual, replace(audio, whisper=whisper or audio.whisper), workers, _progress())
+    audio = replace(audio, whisper=whisper or audio.whisper)
+    summary = extract(opened, visual, audio, workers=workers, progress=_progress(), extra=chosen_stages(extra or []))
     typer.echo(summary)
     if drawn := update_contact_sheet(opened, sheet):
         typer.echo(f"contact sheet: {drawn}")

@@ -74,13 +74,14 @@ def _network(run: RunConfig, videos: Dataset, outputs: int) -> nn.Module:
         return Swin(outputs, _model_config(SwinConfig, run))
     if run.model != "ensemble":
         raise UserError(f"no model {run.model!r}: choose cnn3d, swin or ensemble")
-    audio = videos.audio.shape[1:]
+    audio, extra = videos.audio.shape[1:], videos.extra_sizes(run.settings.get("use", ()))
     if run.encoder is None:
-        return Ensemble(outputs, _model_config(EnsembleConfig, run, visual=videos.embedding[0].shape, audio=audio))
+        sizes = dict(visual=videos.embedding[0].shape, audio=audio, extra=extra)
+        return Ensemble(outputs, _model_config(EnsembleConfig, run, **sizes))
     encoder = load_autoencoder(run.encoder)
     size = encoder.config.patch_size
     visual = (encoder.config.hidden, *(pixels // size for pixels in videos.clips[0].shape[2:]))
-    config = _model_config(EnsembleConfig, run, visual=visual, audio=audio, linear=False)
+    config = _model_config(EnsembleConfig, run, visual=visual, audio=audio, extra=extra, linear=False)
     return EndToEndEnsemble(encoder, Ensemble(outputs, config))
 
 
@@ -213,7 +214,7 @@ def _metadata(run: RunConfig, videos: Dataset, split: Split, outputs: int, targe
     return {
         "version": VERSIONS["run"],
         "run": settings | changed,
-        "inputs": _input_sizes(videos),
+        "inputs": _input_sizes(run, videos),
         "outputs": outputs,
         "target": asdict(target),
         "split": asdict(split),
@@ -221,10 +222,11 @@ def _metadata(run: RunConfig, videos: Dataset, split: Split, outputs: int, targe
     }
 
 
-def _input_sizes(videos: Dataset) -> dict[str, list[int]]:
+def _input_sizes(run: RunConfig, videos: Dataset) -> dict[str, list[int]]:
     "The sizes of one video's features, from which a model can be built again."
     features: dict[str, Any] = {"clips": videos.clips, "audio": videos.audio, "embedding": videos.embedding}
-    return {name: list(values[0].shape) for name, values in features.items() if values is not None}
+    sizes = {name: list(values[0].shape) for name, values in features.items() if values is not None}
+    return sizes | {f"{stage}_rows": [0, size] for stage, size in videos.extra_sizes(run.settings.get("use", ()))}
 
 
 def _fingerprint(videos: Dataset, reads: Sequence[str], encoder: str | None) -> list[str]:

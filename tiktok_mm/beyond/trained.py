@@ -73,7 +73,9 @@ def _empty_videos(inputs: dict[str, tuple[int, ...]]) -> Dataset:
     "One video of zeros, with features of these sizes."
     clips = [np.zeros(inputs["clips"], np.uint8)]
     embedding = [np.zeros(inputs["embedding"], np.float16)] if "embedding" in inputs else None
-    return Dataset(["empty"], clips, audio=np.zeros((1, *inputs["audio"]), np.float32), embedding=embedding)
+    extra: dict[str, Any] = {name: [np.zeros(size)] for name, size in inputs.items() if name.endswith("_rows")}
+    audio = np.zeros((1, *inputs["audio"]), np.float32)
+    return Dataset(["empty"], clips, audio=audio, embedding=embedding, **extra)
 
 # %% ../../nbs/beyond/trained.ipynb #be400015
 @patch

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SPLIT', 'TRAINING', 'MACHINE', 'SplitKind', 'Sizes', 'SplitSeed', 'ModelPreset', 'Name', 'Out', 'Seeds', 'MaxSteps',
-           'SwinWeights', 'Device', 'Devices', 'Processes', 'LoggerName', 'CorpusPath', 'Workers', 'Seed', 'Number',
-           'Topics', 'Headed', 'Delay', 'PerTag', 'BaseUrl', 'SITE', 'option']
+           'SwinWeights', 'Device', 'Devices', 'Processes', 'LoggerName', 'CorpusPath', 'Workers', 'Whisper',
+           'ExtraStages', 'Seed', 'Number', 'Topics', 'Headed', 'Delay', 'PerTag', 'BaseUrl', 'SITE', 'option']
 
 # %% ../../nbs/lib/options.ipynb #0b710005
 from pathlib import Path
@@ -75,6 +75,22 @@ CorpusPath = Annotated[
     ),
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes to use.", show_default="one per core")]
+Whisper = Annotated[
+    str | None,
+    typer.Option(
+        help="A name such as base (downloaded once), a file, a folder of Hugging Face's, or demo (reads 40 words).",
+        show_default="base; demo for a synthetic corpus",
+    ),
+]
+ExtraStages = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        help="Further features: ocr (text on the screen), text (sentence embeddings), image, clip (pretrained "
+        "encoders), music; separated by commas. A model: image=resnet18, clip=ViT-B-32@openai.",
+        show_default="none",
+    ),
+]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result, to the last digit.")]
 Number = Annotated[int, typer.Option("--n", min=1, help="Number of videos.")]
 
