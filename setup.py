@@ -10,8 +10,11 @@ config = ConfigParser(delimiters=["="])
 config.read(here / "settings.ini")
 cfg = config["DEFAULT"]
 
-extras = {name: cfg[f"{name}_requirements"].split() for name in ("scrape", "fast", "tensorboard", "wandb", "dev")}
-extras["dev"] += extras["scrape"] + extras["fast"]
+extras = {
+    name: cfg[f"{name}_requirements"].split()
+    for name in ("scrape", "fast", "context", "text", "tensorboard", "wandb", "dev")
+}
+extras["dev"] += extras["scrape"] + extras["fast"] + extras["context"] + extras["text"]
 
 setup(
     name=cfg["lib_name"],

@@ -41,7 +41,7 @@ def pooled_fields(
 def pooled_bands(
     batch: Batch,  # with some of the `pooled_fields`
 ) -> list[Tensor]:  # of each band (B, features), NaN where a modality is missing
-    "One row a video: states with pixels, shapes, acoustics, words, Whisper's layers, extra stages: those that there are."
+    "One row a video: states with pixels, shapes, acoustics, words, Whisper's layers, extra stages, if there."
     bands = []
     for rows, real in (
         (batch.states, batch.frame_mask),

@@ -424,6 +424,9 @@ def demo(
 # %% ../nbs/cli.ipynb #ce30e6f6
 def main() -> None:
     "Run the command line; called by `tiktok-mm`."
+    from tiktok_mm.beyond.benchmark import app as benchmarks
+
+    app.add_typer(benchmarks, name="benchmark")
     signal.signal(signal.SIGTERM, _interrupt)
     notes = logging.StreamHandler()
     notes.setFormatter(logging.Formatter("tiktok-mm: %(message)s"))
