@@ -12,9 +12,10 @@ cfg = config["DEFAULT"]
 
 extras = {
     name: cfg[f"{name}_requirements"].split()
-    for name in ("scrape", "fast", "hub", "context", "text", "tensorboard", "wandb", "dev")
+    for name in ("scrape", "fast", "hub", "context", "text", "ocr", "image", "clip", "tensorboard", "wandb", "dev")
 }
-extras["dev"] += extras["scrape"] + extras["fast"] + extras["context"] + extras["text"]
+for name in ("scrape", "fast", "context", "text", "ocr", "image", "clip"):
+    extras["dev"] += extras[name]
 
 setup(
     name=cfg["lib_name"],

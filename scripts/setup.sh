@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Create .venv, or bring it up to date; with --browser also install what the browser tests need: Chromium, its driver
-# and Xvfb. Does nothing when there is nothing to do.
+# Create .venv, or bring it up to date; with --browser also install what some tests need: Chromium, its driver, Xvfb
+# and OpenCV's libraries. Does nothing when there is nothing to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -63,5 +63,6 @@ if [ "${1:-}" = --browser ]; then
     have chromium chromium-browser google-chrome || missing+=(chromium)
     have chromedriver || missing+=(chromium-driver)
     have Xvfb || missing+=(xvfb)
+    .venv/bin/python -c "import cv2" 2>/dev/null || missing+=(libgl1 libglib2.0-0)
     [ ${#missing[@]} = 0 ] || system_packages "${missing[@]}" || [ "${CI:-}" != true ]
 fi

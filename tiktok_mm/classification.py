@@ -20,7 +20,7 @@ from .lib.batch import Dataset
 from .lib.experiment import Experiment
 from .lib.leakage import refuse_leaks
 from .lib.report import Report, at_paper_settings
-from .lib.runs import RunConfig, default_runs, with_seeds
+from .lib.runs import RunConfig, default_runs, extra_stages, read_run, with_seeds
 from .lib.store import Corpus, atomic_write, common_settings, write_json
 from .lib.targets import Quartiles
 from .lib.training import read_log
@@ -30,7 +30,6 @@ from tiktok_mm.regression import (
     model_outputs,
     predict_all,
     prepare_experiment,
-    read_run,
     train_ahead,
     train_run,
 )
@@ -106,9 +105,10 @@ def boosting_classes(
     test: Dataset,
     quartiles: Quartiles,  # fitted on training views
     seed: int = 42,
+    extra: Sequence[str] = (),  # extra stages whose features are further columns
 ) -> np.ndarray:  # (test videos,) classes 0…3
     "The classes that gradient boosting on pooled features predicts."
-    boosting = Boosting(classes=True, seed=seed).fit(train, quartiles.transform(train.views_k))
+    boosting = Boosting(classes=True, seed=seed, extra=extra).fit(train, quartiles.transform(train.views_k))
     return boosting.predict(test)
 
 # %% ../nbs/08_classification.ipynb #605a7583
@@ -127,7 +127,7 @@ def classify(
     quartiles = Quartiles().fit(train.views_k)
     majority = np.bincount(quartiles.transform(train.views_k)).argmax()
     predictions = {"majority": np.full((1, len(test)), majority)}
-    predictions["boosting"] = boosting_classes(train, test, quartiles, split.seed)[None]
+    predictions["boosting"] = boosting_classes(train, test, quartiles, split.seed, extra_stages(runs))[None]
     for run in tqdm(runs, desc="training classifiers", unit="run", disable=not progress, leave=False):
         predictions[run.id] = classify_run(experiment, run, quartiles, seeds)
     return quartiles.transform(test.views_k), predictions
@@ -155,7 +155,7 @@ def make_report(
         classes=classes,
         logs={run.id: read_log(experiment.run(run.folder_name)) for run in runs},
         learned=_learned(experiment, runs, classifiers),
-        notes=_budget(experiment, runs),
+        notes=(*_budget(experiment, runs), *_read_by_all(runs)),
     )
 
 
@@ -183,6 +183,12 @@ def _learned(experiment: Experiment, runs: list[RunConfig], classifiers: list[Ru
     return {id: has_learned(read_run(experiment.run(name))) for id, name in folders.items()}
 
 
+def _read_by_all(runs: list[RunConfig]) -> tuple[str, ...]:
+    "Which extra stages the plain models read, in a sentence; empty if there are none."
+    stages = extra_stages(runs)
+    return (f"Gradient boosting and linear regression read {', '.join(stages)}, too.",) if stages else ()
+
+
 def _budget(experiment: Experiment, runs: list[RunConfig]) -> tuple[str, ...]:
     "What every row could spend on its training, in a sentence; empty if no run chooses its learning rate."
     fair = [run for run in runs if run.lrs]
@@ -207,6 +213,7 @@ def report_corpus(
     seed: int = 42,
     swin_weights: str | None = None,  # "kinetics", or a file of torchvision's weights
     preset: str = "compact",  # paper: the published sizes, for a GPU
+    extra: Sequence[str] = (),  # extra stages that one more run, boosting and the linear model read
     name: str | None = None,  # of the experiment's folder; by default its settings
     out: str | Path | None = None,  # where that folder is; by default `runs` in the corpus folder
     seeds: int = 1,  # training seeds of each run
@@ -214,7 +221,7 @@ def report_corpus(
     **training,  # changes to the training settings of every run, for instance devices=2
 ) -> Report:
     "From a corpus with features to the report, whose tables and figures go into `table` in the experiment's folder."
-    runs = default_runs(seed, swin_weights, preset, **training)
+    runs = default_runs(seed, swin_weights, preset, extra, **training)
     experiment = prepare_experiment(corpus, split, sizes, seed, preset, name, out, progress, training.get("max_steps"))
     report = make_report(experiment, runs, progress, seeds)
     report.save(experiment.run("table"))

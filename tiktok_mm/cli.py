@@ -20,7 +20,7 @@ from . import __version__
 from .commands.benchmark import benchmarks
 from .commands.models import models, report_test_video
 from .commands.scrape import scraping
-from .lib.core import UserError, one_of
+from .lib.core import UserError, listed, one_of
 from tiktok_mm.lib.options import (
     MACHINE,
     SETTINGS,
@@ -28,6 +28,7 @@ from tiktok_mm.lib.options import (
     CorpusPath,
     Device,
     Devices,
+    ExtraStages,
     LoggerName,
     MaxSteps,
     ModelPreset,
@@ -35,12 +36,14 @@ from tiktok_mm.lib.options import (
     Number,
     Out,
     Processes,
+    ReadStages,
     Seed,
     Seeds,
     Sizes,
     SplitKind,
     SplitSeed,
     SwinWeights,
+    Whisper,
     Workers,
     option,
     show_progress,
@@ -135,13 +138,7 @@ def extract(
         ),
     ] = "compact",
     frame_skip: Annotated[int, typer.Option(min=1, help="Sample one frame in this many.")] = 200,
-    whisper: Annotated[
-        str | None,
-        typer.Option(
-            help="A name such as base (downloaded once), a file, a folder of Hugging Face's, or demo (reads 40 words).",
-            show_default="base; demo for a synthetic corpus",
-        ),
-    ] = None,
+    whisper: Whisper = None,
     language: Annotated[
         str | None, typer.Option(help="Language of the speech, such as en or German.", show_default="detected")
     ] = None,
@@ -151,6 +148,7 @@ def extract(
         Path | None, typer.Option(help="Another folder for all that is made; `table` that one.", show_default="CORPUS")
     ] = None,
     sheet: Annotated[bool, typer.Option(help="Also draw contact_sheet.png.")] = True,
+    extra: ExtraStages = None,
 ):
     """Extract frames, sound, transcript and embedding of every video of a corpus.
 
@@ -159,6 +157,7 @@ def extract(
     from dataclasses import replace
 
     from tiktok_mm.audio import AUDIO_PRESETS
+    from tiktok_mm.beyond.extras import chosen_stages
     from tiktok_mm.data import open_corpus, refer_to
     from tiktok_mm.pipeline.extract import extract, update_contact_sheet
     from tiktok_mm.visual import VISUAL_PRESETS
@@ -166,7 +165,8 @@ def extract(
     visual = replace(VISUAL_PRESETS[one_of(preset, VISUAL_PRESETS, "preset")], frame_skip=frame_skip)
     audio = replace(AUDIO_PRESETS[preset], language=language, fast=fast)
     opened = refer_to(open_corpus(corpus), out) if out else open_corpus(corpus)
-    summary = extract(opened, visual, replace(audio, whisper=whisper or audio.whisper), workers, show_progress())
+    audio, stages = replace(audio, whisper=whisper or audio.whisper), chosen_stages(extra or [])
+    summary = extract(opened, visual, audio, workers, show_progress(), stages)
     typer.echo(summary)
     if drawn := update_contact_sheet(opened, sheet):
         typer.echo(f"contact sheet: {drawn}")
@@ -195,6 +195,7 @@ def train(
     batch_size: Annotated[int | None, option("Videos a step.", panel=TRAINING, min=1, show_default="the run's")] = None,
     lr: Annotated[float | None, option("Learning rate.", panel=TRAINING, min=0, show_default="the run's")] = None,
     swin_weights: SwinWeights = None,
+    extra: ReadStages = None,
     end_to_end: Annotated[
         bool, option("Let the autoencoder's encoder learn with an ensemble: slow.", "--end-to-end", panel=TRAINING)
     ] = False,
@@ -230,9 +231,13 @@ def train(
         if run or chosen or sizes:
             raise UserError("--config holds the settings of the run: leave out its id and other settings")
         return typer.echo(repeat_run(open_corpus(corpus), config, **places, **unimportant))
+    stages = listed(extra)
     if run is None:
-        return typer.echo("\n".join(f"{one.id:<26}{one.label}" for one in default_runs(seed, swin_weights, preset)))
+        return typer.echo(
+            "\n".join(f"{one.id:<26}{one.label}" for one in default_runs(seed, swin_weights, preset, stages))
+        )
     experiment: dict[str, Any] = dict(split=split, sizes=sizes, seed=seed, preset=preset, swin_weights=swin_weights)
+    experiment["extra"] = stages
     options = experiment | places | chosen | unimportant
     typer.echo(train_by_id(open_corpus(corpus), run, end_to_end=end_to_end, **options))
 
@@ -254,6 +259,7 @@ def table(
     seeds: Seeds = 1,
     max_steps: MaxSteps = None,
     swin_weights: SwinWeights = None,
+    extra: ReadStages = None,
     device: Device = None,
     devices: Devices = None,
     num_workers: Processes = None,
@@ -274,6 +280,7 @@ def table(
     if len(formats) > 1:
         raise UserError("choose one of --json, --csv and --latex")
     experiment: dict[str, Any] = dict(split=split, sizes=sizes, seed=seed, preset=preset, swin_weights=swin_weights)
+    experiment["extra"] = listed(extra)
     places: dict[str, Any] = dict(name=name, out=out, seeds=seeds, progress=show_progress())
     training = _given(max_steps=max_steps, device=device, devices=devices, workers=num_workers, logger=logger)
     typer.echo(report_corpus(open_corpus(corpus), **experiment, **places, **training).render(*formats))

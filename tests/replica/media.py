@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 
 import av
 
-from tiktok_mm.synthetic.video import write_video
 from tiktok_mm.synthetic.plans import VideoPlan, plan_video
+from tiktok_mm.synthetic.video import write_video
 
 
 def clip_plan(id: str) -> VideoPlan:

@@ -6,7 +6,7 @@
 __all__ = ['win_probability', 'Comparison', 'compare', 'compare_predictions']
 
 # %% ../../nbs/beyond/compare.ipynb #be550004
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,12 @@ class Comparison:
             verdict = "the model sees no difference"
         else:
             verdict = f"{better.name} does better with a probability of {chance:.0%}, or more if their errors agree"
-        return "\n".join([f"{verdict} (expected: {views})", *(f"  ! {caveat}" for caveat in self.first.caveats[:2])])
+        return "\n".join(
+            [
+                f"{verdict} (expected: {views})",
+                *(f"  ! {caveat}" for caveat in [*self.first.caveats[:2], *self.second.unused]),
+            ]
+        )
 
     __repr__ = __str__
 
@@ -62,11 +67,14 @@ class Comparison:
 def compare(
     model: Model,
     first: str | Path,  # a video file
-    second: str | Path,  # another cut of it
+    second: str | Path,  # another cut of it, or the same file
+    changes: dict[str, Any] | None = None,  # options that are others for the second: another caption or time
     **options,  # of `Model.predict`, for both
 ) -> Comparison:
     "Which of two variants of a post does better, and with which probability."
-    one, two = (model.predict(path, **options) for path in (first, second))
+    one, two = model.predict(first, **options), model.predict(second, **options | (changes or {}))
+    if one.name == two.name:
+        one, two = replace(one, name=f"{one.name} (1)"), replace(two, name=f"{two.name} (2)")
     return compare_predictions(one, two, model)
 
 

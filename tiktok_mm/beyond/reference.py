@@ -26,7 +26,7 @@ from ..data import open_corpus
 from ..lib.batch import Dataset
 from ..lib.core import UserError
 from ..lib.metrics import METRICS, MIN_TEST_VIDEOS, evaluate, verdict
-from ..lib.store import Corpus, atomic_write, stored_provenance
+from ..lib.store import EXTRA_STAGES, Corpus, atomic_write, stored_provenance
 from ..lib.targets import Quartiles
 from ..pipeline.extract import views_text
 from ..regression import predict_views
@@ -148,9 +148,9 @@ def corpus_folder(run: Run) -> Path:
 
 # %% ../../nbs/beyond/reference.ipynb #be530015
 def extraction_settings(corpus: Corpus, ids: Sequence[str]) -> dict[str, Any]:
-    "The settings of the features of some videos of a corpus: visual, audio, and whisper, the name of the checkpoint."
-    found: dict[str, Any] = {}
-    for stage in ("visual", "audio"):
+    "The settings of the features of some videos: visual, audio, whisper (the checkpoint), with (extra stages)."
+    found: dict[str, Any] = {"with": []}
+    for stage in ("visual", "audio", *EXTRA_STAGES):
         made = (stored_provenance(corpus.features(stage, id)) for id in ids)
         provenance = next(filter(None, made), None)
         if provenance is None:
@@ -158,6 +158,8 @@ def extraction_settings(corpus: Corpus, ids: Sequence[str]) -> dict[str, Any]:
         found[stage], words = provenance.settings, shlex.split(provenance.options)
         if "--whisper" in words:
             found["whisper"] = words[words.index("--whisper") + 1]
+        if stage in EXTRA_STAGES:
+            found["with"].append(words[words.index("--with") + 1])
     return found
 
 # %% ../../nbs/beyond/reference.ipynb #be530018

@@ -20,12 +20,12 @@ from ..autoencoder import embed_corpus
 from ..lib.batch import ENCODED, Dataset, load_dataset
 from ..lib.core import UserError
 from ..lib.registry import BUILT_IN, OWN_MODELS, import_models
-from ..lib.runs import RunConfig
+from ..lib.runs import RunConfig, read_run
 from ..lib.splits import Split
 from ..lib.store import Corpus, stored_provenance
 from ..lib.targets import Quartiles, TargetScaler
 from ..lib.training import TrainConfig, load_weights
-from ..regression import build_model, model_outputs, predict_views, prepare_experiment, read_run, train_seeds
+from ..regression import build_model, model_outputs, predict_views, prepare_experiment, train_seeds
 
 # %% ../../nbs/beyond/trained.ipynb #be400007
 _log = logging.getLogger("tiktok_mm")

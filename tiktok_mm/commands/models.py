@@ -51,7 +51,8 @@ def predict(
     loaded = load_model(model, corpus, whisper)
     options: dict[str, Any] = {"caption": caption, "followers": followers, "at": _date(at)}
     if video.is_dir():
-        return _rank(loaded, video, options, html, as_json, level)
+        post = {"caption": caption, "followers": followers, "posted_at": at}
+        return _rank(loaded, video, post, html, as_json, level)
     prediction = loaded.predict(video, level=level, **options)
     typer.echo(_json(prediction.to_dict()) if as_json else prediction)
     if html:
@@ -73,7 +74,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False)
 
 
-def _rank(model: Any, folder: Path, options: dict[str, Any], html: Path | None, as_json: bool, level: float) -> None:
+def _rank(model: Any, folder: Path, post: dict[str, Any], html: Path | None, as_json: bool, level: float) -> None:
     "Print a folder of videos as a ranked table."
     from tiktok_mm.pipeline.extract import views_text
 
@@ -82,7 +83,7 @@ def _rank(model: Any, folder: Path, options: dict[str, Any], html: Path | None, 
     table = model.rank(folder, level)
     if as_json:
         rows = json.loads(table.to_json(orient="records"))
-        typer.echo(_json({"videos": rows, "caveats": model.caveats(level) + model.unused_options(**options)}))
+        typer.echo(_json({"videos": rows, "caveats": model.caveats(level) + model.unused_options(**post)}))
     else:
         good, failed = table[table.failed == ""], table[table.failed != ""]
         sure = [name for name in ("views", "low", "high") if good[f"{name}_k"].notna().all()]
@@ -90,7 +91,7 @@ def _rank(model: Any, folder: Path, options: dict[str, Any], html: Path | None, 
         columns |= {"percentile": good.percentile.round(), "highest quartile": good.top.map("{:.0%}".format)}
         lines = [good[["file"]].assign(**columns).to_string(index=False)] if len(good) else []
         lines += [f"{row.file}: {row.failed}" for row in failed.itertuples()]
-        lines += [f"! {text}" for text in model.caveats(level) + model.unused_options(**options)]
+        lines += [f"! {text}" for text in model.caveats(level) + model.unused_options(**post)]
         typer.echo("\n".join(lines))
     if (table.failed != "").any():
         raise typer.Exit(1)
@@ -103,16 +104,21 @@ def compare(
     caption: Caption = None,
     followers: Followers = None,
     at: At = None,
+    other_caption: Annotated[str | None, typer.Option(help="Of the second.", show_default="the same")] = None,
+    other_at: Annotated[str | None, typer.Option(help="Of the second.", show_default="the same")] = None,
     as_json: AsJson = False,
     corpus: ModelCorpus = None,
     whisper: WhisperName = None,
 ):
-    """Which of two cuts of a post gets more views, and with which probability."""
+    """Which of two variants of a post gets more views, and with which probability.
+
+    Variants are two cuts, or the same file twice with two captions or times, if the model reads these."""
     from tiktok_mm.beyond.compare import compare
     from tiktok_mm.beyond.predict import load_model
 
     options: dict[str, Any] = {"caption": caption, "followers": followers, "at": _date(at)}
-    comparison = compare(load_model(model, corpus, whisper), first, second, **options)
+    changes = {name: value for name, value in {"caption": other_caption, "at": _date(other_at)}.items() if value}
+    comparison = compare(load_model(model, corpus, whisper), first, second, changes, **options)
     typer.echo(_json(comparison.to_dict()) if as_json else comparison)
 
 

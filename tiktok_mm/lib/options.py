@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['SETTINGS', 'SPLIT', 'TRAINING', 'MACHINE', 'SplitKind', 'Sizes', 'SplitSeed', 'ModelPreset', 'Name', 'Out', 'Seeds',
-           'MaxSteps', 'SwinWeights', 'Device', 'Devices', 'Processes', 'LoggerName', 'CorpusPath', 'Workers', 'Seed',
-           'Number', 'Topics', 'Headed', 'Delay', 'PerTag', 'BaseUrl', 'SITE', 'show_progress', 'option']
+           'MaxSteps', 'SwinWeights', 'Device', 'Devices', 'Processes', 'LoggerName', 'CorpusPath', 'Workers',
+           'Whisper', 'ReadStages', 'ExtraStages', 'Seed', 'Number', 'Topics', 'Headed', 'Delay', 'PerTag', 'BaseUrl',
+           'SITE', 'show_progress', 'option']
 
 # %% ../../nbs/lib/options.ipynb #0b710005
 import sys
@@ -87,6 +88,33 @@ CorpusPath = Annotated[
     ),
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes to use.", show_default="one per core")]
+Whisper = Annotated[
+    str | None,
+    typer.Option(
+        help="A name such as base (downloaded once), a file, a folder of Hugging Face's, or demo (reads 40 words).",
+        show_default="base; demo for a synthetic corpus",
+    ),
+]
+ReadStages = Annotated[
+    list[str] | None,
+    option(
+        "Add the compact ensemble that also reads these features of extract --with, separated by commas; boosting "
+        "and linear regression read them, too.",
+        "--with",
+        panel=TRAINING,
+        show_default="none",
+    ),
+]
+ExtraStages = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        help="Further features: ocr (text on the screen), text (sentence embeddings), image, clip (pretrained "
+        "encoders), music, context (caption, time, followers); separated by commas. A model: image=resnet18, "
+        "clip=ViT-B-32@openai.",
+        show_default="none",
+    ),
+]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result, to the last digit.")]
 Number = Annotated[int, typer.Option("--n", min=1, help="Number of videos.")]
 

@@ -4,14 +4,17 @@
 
 # %% auto #0
 __all__ = ['LEARNING_RATES', 'CHANCE', 'SMALL_DECAY', 'LARGE_DECAY', 'RUNS', 'PAPER_RUNS', 'RunConfig', 'pretrained_swin',
-           'default_runs', 'with_seeds', 'find_run']
+           'default_runs', 'extra_stages', 'with_seeds', 'find_run', 'read_run']
 
 # %% ../../nbs/lib/runs.ipynb #a1b00005
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from .core import one_of
+from .core import UserError, error_text, one_of
 from .registry import OWN_MODELS, import_models
+from .store import EXTRA_STAGES
 from .training import TrainConfig, best_precision
 
 # %% ../../nbs/lib/runs.ipynb #d17b90ac
@@ -179,11 +182,15 @@ def default_runs(
     seed: int = 42,
     swin_weights: str | None = None,  # "kinetics", or a file; None: Swin is trained from scratch
     preset: str = "compact",  # compact, for a CPU; paper: the published sizes
+    extra: Sequence[str] = (),  # extra stages, such as image, that one more compact ensemble reads
     **training,  # changes to the training settings of every run: epochs, batch_size, lr, device, precision, logger, …
 ) -> list[RunConfig]:
     "The runs that are trained, in the order of the table."
     one_of(preset, ("compact", "paper"), "preset")
-    runs = [_published_size(run) if preset == "paper" else run for run in (*RUNS, *_own_runs(), *PAPER_RUNS)]
+    runs = [
+        _published_size(run) if preset == "paper" else run
+        for run in (*RUNS, *_extra_runs(extra), *_own_runs(), *PAPER_RUNS)
+    ]
     if swin_weights:
         runs = pretrained_swin(runs, swin_weights)
     variant = "".join(f"-{name}-{value}" for name, value in training.items() if name not in ("workers", "logger"))
@@ -197,6 +204,20 @@ def default_runs(
         )
         for run in runs
     ]
+
+
+def _extra_runs(extra: Sequence[str]) -> list[RunConfig]:
+    "The compact ensemble that also reads extra stages, if there are any; `UserError` for one that there is not."
+    stages = [stage for stage in EXTRA_STAGES if stage in {one_of(name, EXTRA_STAGES, "extra stage") for name in extra}]
+    compact = next(run for run in RUNS if run.id == "ensemble-compact")
+    id, label = f"{compact.id}-{'-'.join(stages)}", f"Ensemble (compact; with {', '.join(stages)})"
+    return [replace(compact, id=id, label=label, settings={"use": ("visual", "audio", *stages)})] if stages else []
+
+
+def extra_stages(runs: Sequence[RunConfig]) -> tuple[str, ...]:
+    "The extra stages that at least one of the runs reads."
+    read = {name for run in runs for name in run.settings.get("use", ())}
+    return tuple(stage for stage in EXTRA_STAGES if stage in read)
 
 
 def _own_runs() -> list[RunConfig]:
@@ -236,3 +257,17 @@ def find_run(
     "The run with this id; `UserError` that names the nearest id, or all of them, if there is none."
     by_id = {run.id: run for run in runs}
     return by_id[one_of(id, by_id, "run")]
+
+# %% ../../nbs/lib/runs.ipynb #07ead001
+def read_run(
+    folder: str | Path,  # a run folder, or its run.json
+) -> dict:  # run, inputs, outputs, target, split, data, parameters, versions and, where it has one, experiment
+    "What `run.json` says about a trained run; `UserError` for a folder that holds none."
+    path = Path(folder) / "run.json" if Path(folder).is_dir() else Path(folder)
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} holds no trained run: {error_text(error)}") from None
+    if not isinstance(stored, dict) or not {"run", "inputs", "split", "target"} <= stored.keys():
+        raise UserError(f"{folder} holds no trained run: {path.name} is something else")
+    return stored

@@ -11,7 +11,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -34,7 +34,9 @@ from ..lib.core import UserError, error_text
 from ..lib.figures import save_figure
 from ..lib.media import av_logging_off
 from ..lib.parallel import n_cores, one_thread, process_pool, submit_all
+from ..lib.stages import KNOWN_AT_POSTING, ExtraStage, StageInput, extra_runs
 from tiktok_mm.lib.store import (
+    EXTRA_STAGES,
     Corpus,
     Provenance,
     features_header,
@@ -59,18 +61,28 @@ class ExtractTask:
     path: Path | None  # None: the file is missing
     visual: VisualConfig
     audio: AudioConfig
+    extra: tuple[ExtraStage, ...] = ()
+    post: dict[str, Any] = field(default_factory=dict)  # what is known of it, which extra stages may read
+
+    @property
+    def video(self) -> StageInput:
+        "The video as extra stages see it."
+        return StageInput(self.corpus, self.id, self.path, self.post, self.visual.frame_skip)
 
     def stages(self):
         "The name of each stage and the function that runs it."
         yield "visual", lambda: extract_visual(self.corpus, self.id, self.path, self.visual)
         yield "audio", lambda: extract_audio(self.corpus, self.id, self.path, self.audio)
+        yield from extra_runs(self.extra, self.video)
 
     def is_done(self) -> bool:
         "Whether all features are cached for the same settings and file; not if the file cannot be read."
         if (source := hash_if_there(self.path)) is None:
             return False
         clip, provenance = self.corpus.features("visual", self.id), visual_provenance(source, self.visual)
-        return is_current(clip, provenance) and audio_is_current(self.corpus, self.id, source, self.audio)
+        if not is_current(clip, provenance) or not audio_is_current(self.corpus, self.id, source, self.audio):
+            return False
+        return all(stage.is_current(self.video) for stage in self.extra)
 
     def drop_stale(self) -> None:
         "Remove what does not belong to the settings or to the file; without a file only the settings are compared."
@@ -79,6 +91,17 @@ class ExtractTask:
             file = self.corpus.features(wanted.stage, self.id)
             made = stored_provenance(file)
             if made is None or made.recipe != wanted.recipe or source not in (None, made.source):
+                file.unlink(missing_ok=True)
+        self._drop_stale_extra(source)
+
+    def _drop_stale_extra(self, source: str | None) -> None:
+        "The same for extra stages; one that this run does not make keeps its settings."
+        wanted = {stage.name: stage.provenance(self.video).recipe for stage in self.extra if source}
+        for stage in EXTRA_STAGES:
+            file = self.corpus.features(stage, self.id)
+            made = stored_provenance(file)
+            old = made is None or source not in (None, made.source.partition(":")[0])
+            if old or wanted.get(stage, made.recipe) != made.recipe:
                 file.unlink(missing_ok=True)
 
 # %% ../../nbs/pipeline/extract.ipynb #ca91c5b9
@@ -194,13 +217,16 @@ def extract(
     audio: AudioConfig = AudioConfig(),
     workers: int | None = None,  # processes; one per core by default
     progress: bool = True,  # show a progress bar
+    extra: Sequence[ExtraStage] = (),  # extra stages, from `make_stages`
 ) -> ExtractionSummary:
-    "Extract frames, sound, transcript and embedding of every video that does not have them yet."
+    "Extract frames, sound, transcript, embedding and extra stages of every video that does not have them yet."
     from tqdm import tqdm
 
     audio = audio.for_corpus(corpus)  # a wrong language fails here, and a wrong name in the next line but one, once
-    tasks = _make_tasks(corpus, visual, audio)
+    tasks = _make_tasks(corpus, visual, audio, tuple(extra))
     load_whisper(audio.whisper, audio.language, audio.fast)
+    for stage in extra:
+        stage.prepare()
     todo = [task for task in tasks if not task.is_done()]
     summary = ExtractionSummary(len(tasks), cached=len(tasks) - len(todo), whisper=audio.whisper)
     _write_failures(corpus, summary)
@@ -223,7 +249,9 @@ def extract(
     return summary
 
 # %% ../../nbs/pipeline/extract.ipynb #1a0b2c3d
-def _make_tasks(corpus: Corpus, visual: VisualConfig, audio: AudioConfig) -> list[ExtractTask]:
+def _make_tasks(
+    corpus: Corpus, visual: VisualConfig, audio: AudioConfig, extra: tuple[ExtraStage, ...]
+) -> list[ExtractTask]:
     "One task per id; `UserError` if no video file exists."
     table = corpus.table[~corpus.table.id.duplicated()]
     paths = [path if isinstance(path, Path) else None for path in table.path]
@@ -231,7 +259,11 @@ def _make_tasks(corpus: Corpus, visual: VisualConfig, audio: AudioConfig) -> lis
         advice = "put <id>.mp4 files there or into a sub-folder"
         raise UserError(f"none of the {len(paths)} videos is in {corpus.folder}: {advice}")
     without_table = replace(corpus, table=corpus.table[:0], rejected=())
-    return [ExtractTask(without_table, id, path, visual, audio) for id, path in zip(table.id, paths)]
+    posts = table[[name for name in KNOWN_AT_POSTING if name in table]].to_dict("records")
+    return [
+        ExtractTask(without_table, id, path, visual, audio, extra, post)
+        for id, path, post in zip(table.id, paths, posts)
+    ]
 
 
 def _write_failures(corpus: Corpus, summary: ExtractionSummary) -> None:
