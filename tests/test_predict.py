@@ -13,6 +13,7 @@ import pytest
 from torch import nn
 from typer.testing import CliRunner
 
+import tiktok_mm
 from replica.chromium import need
 from tiktok_mm.beyond.compare import compare
 from tiktok_mm.beyond.explain import log_views
@@ -101,6 +102,12 @@ def test_an_export_gives_the_same_digits_without_its_corpus(experiment, video, k
     assert load_model(moved).thumbnail(here.neighbours[0]["id"]) is None
     kinds = {path.suffix for path in moved.rglob("*") if path.is_file()}
     assert kinds == {".safetensors", ".json", ".md"}
+
+
+def test_one_call_is_enough(experiment, video):
+    "`import tiktok_mm` offers the same as the modules."
+    folder = folder_of(experiment, "cnn3d")
+    assert tiktok_mm.predict(folder, video).to_dict() == load_model(folder).predict(video).to_dict()
 
 
 def test_the_interval_never_sees_training_or_test_videos(experiment):
