@@ -37,7 +37,7 @@ def full_frames(
         yield image
 
 # %% ../../nbs/lib/stages.ipynb #ea57000b
-KNOWN_AT_POSTING = ("caption", "hashtags", "music", "posted_at", "followers")  # columns of a corpus's table
+KNOWN_AT_POSTING = ("caption", "posted_at", "followers")  # columns of a corpus's table
 
 
 @dataclass(frozen=True)
