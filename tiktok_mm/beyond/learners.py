@@ -88,6 +88,12 @@ class Boosting:
         "The mean over the seeds."
         return np.mean([model.predict(X) for model in self._fitted], axis=0)
 
+    def effects(self, X: np.ndarray) -> np.ndarray:  # (m, features + 1)
+        "The exact Shapley value of each feature (TreeSHAP; Lundberg 2018), and last the prediction without any."
+        if not hasattr(self._fitted[0], "booster_"):
+            raise UserError("Shapley values of boosted trees need LightGBM: pip install 'tiktok_mm[context]'")
+        return np.mean([model.predict(X, pred_contrib=True) for model in self._fitted], axis=0)
+
 
 def _boosted(rounds: int, seed: int):
     try:

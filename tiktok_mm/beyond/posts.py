@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TEXT_BLOCKS', 'MIN_POSTS', 'LEARNERS', 'PostConfig', 'PostFeatures', 'build_features', 'PostModel', 'in_time_order',
-           'predict_posts']
+           'post_effects', 'predict_posts']
 
 # %% ../../nbs/beyond/posts.ipynb #b1ea0004
 from collections.abc import Sequence
@@ -272,6 +272,16 @@ def _point(model: PostModel, learned: pd.DataFrame) -> np.ndarray:  # (m,)
     "The combination of the learners; for the relative error the mean of the mapped one and the weighted median."
     combined = model._stack.predict({name: learned[name].to_numpy() for name in LEARNERS})
     return combined if model._map is None else (model._map(combined) + learned["median"].to_numpy()) / 2
+
+
+def post_effects(
+    model: PostModel,  # fitted
+    table: pd.DataFrame,  # of new posts
+) -> pd.DataFrame:  # (posts, features), on the scale of the outcome
+    "By how much each feature moves what the boosted trees say of each post: exact Shapley values."
+    X, _ = build_features(model._learners.features, table.reset_index(drop=True))
+    effects = model._learners.boosting.effects(X.to_numpy())[:, :-1]
+    return pd.DataFrame(effects, index=table.index, columns=X.columns)
 
 
 def predict_posts(
