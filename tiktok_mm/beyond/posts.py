@@ -17,7 +17,7 @@ import pandas as pd
 
 from .context import author_history, context_columns, texts, times
 from .intervals import ConformalQuantiles
-from .learners import Boosting, Forest, RelativeMap, Stack, weighted_quantile
+from .learners import BoostedTrees, Forest, RelativeMap, Stack, weighted_quantile
 from .similar import KernelRegression, TextSimilarity, nearest_earlier, out_of_fold
 from .text import SentenceEncoder
 from ..lib.core import UserError
@@ -182,7 +182,7 @@ class _Learners:
         rounds = dict(rounds=config.rounds, seeds=config.seeds, seed=config.seed)
         self.forest = Forest(config.trees, leaf=5, seed=config.seed).fit(X.to_numpy(), y)
         self.median = Forest(config.trees, leaf=8, seed=config.seed + 1).fit(X.to_numpy(), y)
-        self.boosting = Boosting(**rounds).fit(X.to_numpy(), y)
+        self.boosting = BoostedTrees(**rounds).fit(X.to_numpy(), y)
         self.center, self.scale = X.mean(), X.std().replace(0.0, 1.0)
         self.kernel = _kernel_of(config).fit(similar, self._standardised(X), y)
 
