@@ -13,6 +13,7 @@ import pytest
 from torch import nn
 from typer.testing import CliRunner
 
+import tiktok_mm
 from replica.chromium import need
 from tiktok_mm.beyond.compare import compare
 from tiktok_mm.beyond.explain import log_views
@@ -122,6 +123,12 @@ def test_a_model_that_reads_the_post_is_moved_by_it(experiment, video, post):
     assert captions.first.views_k == known.views_k != captions.second.views_k
     blind = load_model(folder_of(experiment, "ensemble-compact"))
     assert "caption, followers, posted_at" in blind.predict(video, **post).unused[0]
+
+
+def test_one_call_is_enough(experiment, video):
+    "`import tiktok_mm` offers the same as the modules."
+    folder = folder_of(experiment, "cnn3d")
+    assert tiktok_mm.predict(folder, video).to_dict() == load_model(folder).predict(video).to_dict()
 
 
 def test_the_interval_never_sees_training_or_test_videos(experiment):
