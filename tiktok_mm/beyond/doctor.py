@@ -85,6 +85,7 @@ PURPOSES = {  # of the extras
     "context": "benchmark, with LightGBM",
     "text": "benchmark, with a sentence encoder",
     "hub": "export --hub, and models of the hub",
+    "app": "serve",
     "tensorboard": "train --logger tensorboard",
     "wandb": "train --logger wandb",
     "dev": "work on the package itself",
