@@ -134,7 +134,7 @@ class Service:
         try:
             yield tell
         except UserError as error:
-            raise gr.Error(escape(str(error)), duration=None, print_exception=False) from None
+            raise gr.Error(escape(str(error), quote=False), duration=None, print_exception=False) from None
         except Exception:
             logging.getLogger(__name__).exception("a request failed")
             raise gr.Error("This failed on the server, which has noted why", print_exception=False) from None
@@ -252,7 +252,8 @@ element.addEventListener('load', event => event.target.tagName == 'IFRAME' && fi
 @patch
 def blocks(self: Service) -> gr.Blocks:
     "The page."
-    with gr.Blocks(title="Views of short videos", analytics_enabled=False, delete_cache=(60, 3600)) as page:
+    unasked = None if self.keep else (60, 3600)  # looks every minute for uploads that are an hour old
+    with gr.Blocks(title="Views of short videos", analytics_enabled=False, delete_cache=unasked) as page:
         gr.HTML(about(self.model, self.limits, self.keep), elem_classes="about")
         with gr.Tab("One video"), gr.Row():
             with gr.Column(min_width=300):
@@ -269,7 +270,8 @@ def blocks(self: Service) -> gr.Blocks:
             _answer(button, self.compare, [*videos, *post, other], videos)
         with gr.Tab("Rank"), gr.Row():
             with gr.Column(min_width=300):
-                files = _Files(label=f"Up to {self.limits.videos} videos", file_count="multiple", height=300)
+                files = gr.File(label=f"Up to {self.limits.videos} videos", file_count="multiple", height=300)
+                files.preprocess = _paths  # type: ignore[method-assign]
                 button = gr.Button("Rank", variant="primary")
             _answer(button, self.rank, [files], [files])
     return page.queue(max_size=self.limits.waiting)
@@ -280,13 +282,9 @@ def _video(label: str) -> gr.Video:
     return gr.Video(label=label, include_audio=True, height=300, webcam_options=gr.WebcamOptions(mirror=False))
 
 
-class _Files(gr.File):
-    "A field for several files; Gradio's own leaves an empty file behind for each."
-
-    is_template = True
-
-    def preprocess(self, payload):
-        return [file.path for file in payload.root] if payload else []
+def _paths(payload: Any) -> list[str]:
+    "The paths of several files; Gradio's own method also leaves an empty file behind for each."
+    return [file.path for file in payload.root] if payload else []
 
 
 def _post_fields(model: Model) -> list[Any]:
