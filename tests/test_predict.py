@@ -14,7 +14,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import tiktok_mm
-from replica.chromium import need
+from replica.chromium import driver
 from tiktok_mm.beyond.compare import compare
 from tiktok_mm.beyond.explain import log_views
 from tiktok_mm.beyond.extras import chosen_stages
@@ -28,7 +28,6 @@ from tiktok_mm.lib.registry import OWN_MODELS, register_model
 from tiktok_mm.lib.runs import default_runs, find_run
 from tiktok_mm.pipeline.extract import extract
 from tiktok_mm.regression import prepare_experiment, train_run
-from tiktok_mm.scraping.browser import chromium_flags
 
 SIZES = {"phone": (390, 844), "desk": (1280, 900)}
 KINDS = ("ensemble-compact", "ensemble-paper", "cnn3d", "own", "ensemble-compact-text-image-context")
@@ -236,23 +235,6 @@ def test_the_same_video_twice_is_a_tie(experiment, video):
     comparison = compare(replace(model, reference=many), video, video)
     assert comparison.probability == pytest.approx(0.5)
     assert "sees no difference" in str(comparison)
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    "A Chromium without a network."
-    need(("chromium", "google-chrome"), "chromium")
-    need(("chromedriver",), "chromium-driver")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome")
-    for flag in chromium_flags("http://127.0.0.1", tmp_path_factory.mktemp("profile")):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
 
 
 READ = """

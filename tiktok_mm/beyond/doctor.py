@@ -88,6 +88,7 @@ PURPOSES = {  # of the extras
     "image": "extract --with image",
     "clip": "extract --with clip",
     "hub": "export --hub, and models of the hub",
+    "app": "serve",
     "tensorboard": "train --logger tensorboard",
     "wandb": "train --logger wandb",
     "dev": "work on the package itself",
