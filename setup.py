@@ -12,9 +12,22 @@ cfg = config["DEFAULT"]
 
 extras = {
     name: cfg[f"{name}_requirements"].split()
-    for name in ("scrape", "fast", "hub", "context", "text", "ocr", "image", "clip", "tensorboard", "wandb", "dev")
+    for name in (
+        "scrape",
+        "fast",
+        "hub",
+        "context",
+        "text",
+        "ocr",
+        "image",
+        "clip",
+        "app",
+        "tensorboard",
+        "wandb",
+        "dev",
+    )
 }
-for name in ("scrape", "fast", "context", "text", "ocr", "image", "clip"):
+for name in ("scrape", "fast", "context", "text", "ocr", "image", "clip", "app"):
     extras["dev"] += extras[name]
 
 setup(

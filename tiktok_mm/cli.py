@@ -20,6 +20,7 @@ from . import __version__
 from .commands.benchmark import benchmarks
 from .commands.models import models, report_test_video
 from .commands.scrape import scraping
+from .commands.serve import pages
 from .lib.core import UserError, listed, one_of
 from tiktok_mm.lib.options import (
     MACHINE,
@@ -70,6 +71,7 @@ app = typer.Typer(
 )
 app.add_typer(scraping, name="scrape")
 app.add_typer(models)
+app.add_typer(pages)
 app.add_typer(benchmarks, name="benchmark")
 
 # %% ../nbs/cli.ipynb #9a0059ff

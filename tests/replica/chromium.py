@@ -12,7 +12,7 @@ from unittest.mock import patch
 import pytest
 
 from tiktok_mm.scrape import scrape
-from tiktok_mm.scraping.browser import Browser
+from tiktok_mm.scraping.browser import Browser, chromium_flags
 from tiktok_mm.scraping.manifest import Manifest
 from tiktok_mm.scraping.site import ScrapeConfig
 
@@ -76,6 +76,23 @@ def browser():
     browser = Browser("http://127.0.0.1", page_timeout=FAST.page_timeout)
     yield browser
     browser.quit()
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    "A Chromium without a network, which logs its console and its requests; skipped, in CI failed, without one."
+    need(("chromium", "google-chrome"), "chromium")
+    need(("chromedriver",), "chromium-driver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome")
+    for flag in chromium_flags("http://127.0.0.1", tmp_path_factory.mktemp("profile")):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
 
 
 @pytest.fixture

@@ -44,7 +44,9 @@ class Comparison:
         variants = {"first": self.first.to_dict(), "second": self.second.to_dict()}
         return {"probability": as_json(self.probability), **variants}
 
-    def __str__(self):
+    @property
+    def verdict(self) -> str:
+        "Which does better, in one sentence."
         better = self.first if self.first.views_k > self.second.views_k else self.second
         chance = max(self.probability, 1 - self.probability)
         views = " and ".join(f"{p.name} {views_text(p.views_k)}" for p in (self.first, self.second))
@@ -54,12 +56,11 @@ class Comparison:
             verdict = "the model sees no difference"
         else:
             verdict = f"{better.name} does better with a probability of {chance:.0%}, or more if their errors agree"
-        return "\n".join(
-            [
-                f"{verdict} (expected: {views})",
-                *(f"  ! {caveat}" for caveat in [*self.first.caveats[:2], *self.second.unused]),
-            ]
-        )
+        return f"{verdict} (expected: {views})"
+
+    def __str__(self):
+        caveats = [*self.first.caveats[:2], *self.second.unused]
+        return "\n".join([self.verdict, *(f"  ! {caveat}" for caveat in caveats)])
 
     __repr__ = __str__
 

@@ -140,7 +140,7 @@ p, ul { margin: 0.25rem 0 0.75rem; } small, .soft { color: var(--soft); font-siz
 .chart .at { top: 0; width: 3px; margin-left: -1.5px; background: rgb(var(--up)); }
 .axis { position: relative; height: 1.4rem; font-size: 0.75rem; color: var(--soft); }
 .axis span { position: absolute; transform: translateX(-50%); white-space: nowrap; }
-.rows { display: grid; grid-template-columns: max-content 1fr max-content; gap: 0.35rem 0.75rem;
+.rows { display: grid; grid-template-columns: fit-content(55%) 1fr max-content; gap: 0.35rem 0.75rem;
   align-items: center; }
 .rows b { font-weight: 500; } .rows em { font-style: normal; font-variant-numeric: tabular-nums; text-align: right; }
 .track { position: relative; height: 0.9rem; background: var(--card); }

@@ -49,7 +49,7 @@ def predict(
     from tiktok_mm.beyond.predict import load_model
 
     loaded = load_model(model, corpus, whisper)
-    options: dict[str, Any] = {"caption": caption, "followers": followers, "at": _date(at)}
+    options: dict[str, Any] = {"caption": caption, "followers": followers, "at": at}
     if video.is_dir():
         post = {"caption": caption, "followers": followers, "posted_at": at}
         return _rank(loaded, video, post, html, as_json, level)
@@ -60,23 +60,13 @@ def predict(
         typer.echo(f"report: {html}", err=as_json)
 
 # %% ../../nbs/commands/models.ipynb #be580008
-def _date(text: str | None) -> str | None:
-    "A time as ISO text; `UserError` for anything else."
-    from datetime import datetime
-
-    try:
-        return text and datetime.fromisoformat(text).isoformat()
-    except ValueError:
-        raise UserError(f"--at {text!r} is no time such as 2026-11-22T18:00") from None
-
-
 def _json(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False)
 
 
 def _rank(model: Any, folder: Path, post: dict[str, Any], html: Path | None, as_json: bool, level: float) -> None:
     "Print a folder of videos as a ranked table."
-    from tiktok_mm.pipeline.extract import views_text
+    from tiktok_mm.beyond.predict import ranking
 
     if html:
         raise UserError("--html is the report of one video: name a file, not a folder")
@@ -85,11 +75,8 @@ def _rank(model: Any, folder: Path, post: dict[str, Any], html: Path | None, as_
         rows = json.loads(table.to_json(orient="records"))
         typer.echo(_json({"videos": rows, "caveats": model.caveats(level) + model.unused_options(**post)}))
     else:
-        good, failed = table[table.failed == ""], table[table.failed != ""]
-        sure = [name for name in ("views", "low", "high") if good[f"{name}_k"].notna().all()]
-        columns = {name: good[f"{name}_k"].map(views_text) for name in sure}
-        columns |= {"percentile": good.percentile.round(), "highest quartile": good.top.map("{:.0%}".format)}
-        lines = [good[["file"]].assign(**columns).to_string(index=False)] if len(good) else []
+        failed = table[table.failed != ""]
+        lines = [ranking(table).to_string(index=False)] if len(failed) < len(table) else []
         lines += [f"{row.file}: {row.failed}" for row in failed.itertuples()]
         lines += [f"! {text}" for text in model.caveats(level) + model.unused_options(**post)]
         typer.echo("\n".join(lines))
@@ -116,8 +103,8 @@ def compare(
     from tiktok_mm.beyond.compare import compare
     from tiktok_mm.beyond.predict import load_model
 
-    options: dict[str, Any] = {"caption": caption, "followers": followers, "at": _date(at)}
-    changes = {name: value for name, value in {"caption": other_caption, "at": _date(other_at)}.items() if value}
+    options: dict[str, Any] = {"caption": caption, "followers": followers, "at": at}
+    changes = {name: value for name, value in {"caption": other_caption, "at": other_at}.items() if value}
     comparison = compare(load_model(model, corpus, whisper), first, second, changes, **options)
     typer.echo(_json(comparison.to_dict()) if as_json else comparison)
 
