@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PROGRESS', 'STYLE', 'FIT', 'POLICY', 'Limits', 'checked', 'framed', 'csv_bytes', 'about', 'Service', 'Guard',
-           'make_app', 'run_app']
+           'PrivateUpload', 'make_app', 'run_app']
 
 # %% ../../nbs/beyond/app.ipynb #a9900005
 import base64
@@ -36,7 +36,7 @@ try:
     import gradio as gr
     import uvicorn
     from fastapi import FastAPI
-    from gradio import processing_utils
+    from gradio import processing_utils, route_utils
 except ImportError as error:
     raise UserError(f"the web page needs {error.name}: pip install 'tiktok_mm[app]'") from None
 
@@ -45,7 +45,7 @@ except ImportError as error:
 class Limits:
     "What one visitor may ask for."
 
-    megabytes: int = 200  # of a file
+    megabytes: int = 200  # of a file (MiB)
     seconds: int = 600  # of a video
     videos: int = 20  # of a table
     waiting: int = 20  # requests in the queue
@@ -63,7 +63,7 @@ def checked(
         raise UserError(f"{path.name}: answered and deleted, choose it again")
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         raise UserError(f"{path.name}: not a video, choose a file such as .mp4, .mov or .webm")
-    if path.stat().st_size > limits.megabytes * 1e6:
+    if path.stat().st_size > limits.megabytes * 2**20:
         raise UserError(f"{path.name}: too large, at most {limits.megabytes} MB")
     info = probe(path)
     if info.error:
@@ -152,7 +152,7 @@ PROGRESS: Any = gr.Progress()
 def predict(
     self: Service, video, caption=None, followers=None, at=None, progress=PROGRESS
 ) -> tuple[str, dict[str, Any]]:
-    "The report of a video as HTML, and its numbers. `at` is the posting time, as 2026-11-22 18:00:00."
+    "The report of a video as HTML, and its numbers. `at` is the posting time, as 2026-11-22 18:00."
     with self.request([video], progress, stages=4) as tell:
         tell("Checking the video")
         path, post = checked(video, self.limits), _post(caption, followers, at)
@@ -184,7 +184,7 @@ def _post(caption: str | None, followers: str | int | None, at: str | None) -> d
         count = int(parse_count(followers)[0]) if followers else None
     except UserError:
         raise UserError(f"{followers!r} is no number of followers such as 1635 or 42.5K") from None
-    return {"caption": caption or None, "followers": count, "at": at}
+    return {"caption": caption or None, "followers": count, "at": at or None}
 
 # %% ../../nbs/beyond/app.ipynb #a9900019
 @patch
@@ -228,7 +228,7 @@ def _table_html(table: pd.DataFrame) -> str:
 # %% ../../nbs/beyond/app.ipynb #a9900021
 STYLE = """
 .answer iframe { width: 100%; height: 40rem; border: 1px solid var(--border-color-primary); border-radius: 6px; }
-.answer, .about { padding: 0; } footer .divider { display: none; }
+.answer, .about { padding: 0; } footer .divider { display: none; } .or { color: inherit !important; }
 @media (max-width: 600px) { .answer iframe { border: 0; } }
 .answer .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); gap: 1rem; }
 .answer .verdict { font-size: 1.15rem; font-weight: 600; margin: 0 0 1rem; }
@@ -294,7 +294,7 @@ def _post_fields(model: Model) -> list[Any]:
     return [
         gr.Textbox(label="Caption", lines=2, info=info["caption"]),
         gr.Textbox(label="Followers of the account, such as 12.3K", info=info["followers"]),
-        gr.DateTime(label="Posting time", type="string", info=info["posted_at"]),
+        gr.Textbox(label="Posting time, such as 2026-11-22 18:00", info=info["posted_at"]),
     ]
 
 
@@ -307,6 +307,7 @@ def _answer(button: gr.Button, function: Callable, inputs: list[Any], uploads: l
     options: dict[str, Any] = {"api_name": function.__name__, "concurrency_id": "model", "concurrency_limit": 1}
     done = button.click(function, inputs, [html, numbers], **options)
     empty = json.dumps([None] * len(uploads) if len(uploads) > 1 else None)
+    done.failure(None, None, [html, numbers], js="() => ['<p>No answer.</p>', null]", api_visibility="private")
     done.then(None, None, uploads, js=f"() => {empty}", api_visibility="private")
 
 # %% ../../nbs/beyond/app.ipynb #a9900025
@@ -318,7 +319,7 @@ POLICY = (
 
 
 class Guard:
-    "Around the server (ASGI): its pages load from here alone, it passes nothing on, and no two uploads share a folder."
+    "Around the server (ASGI): its pages load from here alone, and it passes nothing on from elsewhere."
 
     def __init__(self, app: Any):
         self.app = app
@@ -329,11 +330,17 @@ class Guard:
                 message["headers"] = [*message["headers"], (b"content-security-policy", POLICY.encode())]
             await send(message)
 
-        if scope.get("path", "").endswith("/upload"):
-            processing_utils.hash_seed = secrets.token_bytes(32)
         if re.search("/file=https?:", scope.get("path", "")):
             scope = {**scope, "path": "/not-found", "raw_path": b"/not-found"}
         await self.app(scope, receive, send_with_policy)
+
+
+class PrivateUpload(route_utils.GradioUploadFile):
+    "An upload whose folder has a random name; Gradio's own is a hash of the content, the same for all visitors."
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.sha.update(secrets.token_bytes(32))
 
 
 async def _refuse(*_, **__):
@@ -349,6 +356,7 @@ def make_app(
     "The page, its API and `/health`."
     os.environ["GRADIO_TEMP_DIR"] = str(Path(folder).resolve())
     processing_utils.async_ssrf_protected_download = _refuse
+    route_utils.GradioUploadFile = PrivateUpload  # type: ignore[misc]
     app, page = FastAPI(), service.blocks()
 
     @app.get("/health")
@@ -356,10 +364,12 @@ def make_app(
         return {"status": "ok", "model": service.model.run.settings.id, "waiting": len(page._queue)}
 
     fonts: dict[str, Any] = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
-    look: dict[str, Any] = {"theme": gr.themes.Default(primary_hue="blue", neutral_hue="slate", **fonts), "css": STYLE}
+    theme = gr.themes.Default(primary_hue="blue", neutral_hue="slate", **fonts)
+    theme.set(body_text_color_subdued="*neutral_500", block_info_text_color="*neutral_500")
+    theme.set(button_primary_background_fill="*primary_600", button_primary_background_fill_hover="*primary_700")
     hidden: dict[str, Any] = {"run_history": False, "ssr_mode": False, "show_error": False, "footer_links": ["api"]}
-    size = service.limits.megabytes * 1_000_000
-    gr.mount_gradio_app(app, page, path="/", auth=auth, max_file_size=size, **look, **hidden)
+    size = service.limits.megabytes * 2**20
+    gr.mount_gradio_app(app, page, path="/", auth=auth, max_file_size=size, theme=theme, css=STYLE, **hidden)
     app.add_middleware(Guard)
     return app
 
