@@ -7,12 +7,14 @@ __all__ = ['HASH_TIMES', 'FRAME_SKIP', 'FEW_FRAMES', 'SAMPLE_RATE', 'MediaInfo',
            'frame_skip_advice', 'ffmpeg_exe', 'run_ffmpeg']
 
 # %% ../../nbs/lib/media.ipynb #2e63a300
+import os
 import shutil
 import subprocess
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -103,12 +105,19 @@ def _probe(path: str | Path) -> MediaInfo:
     return MediaInfo(seconds, *size, frames=info.frames, sound=has_sound, hashes=hashes, notices=notices)
 
 
+@lru_cache(maxsize=100_000)
+def _probe_once(path: str, size: int, changed: int) -> MediaInfo:
+    "The same, of a file that has this size and was changed at this time: the check and the split read it once."
+    return _probe(path)
+
+
 def probe(
     path: str | Path,  # a video file
 ) -> MediaInfo:
     "Open a video, read its packets and decode its first three seconds; never raises for a bad file."
     try:
-        return _probe(path)
+        state = os.stat(path) if os.path.exists(path) else None
+        return _probe_once(os.fspath(path), state.st_size, state.st_mtime_ns) if state else _probe(path)
     except NoMedia as error:
         return MediaInfo(error=error.reason)
     except Exception as error:
