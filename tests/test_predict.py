@@ -13,9 +13,11 @@ import pytest
 from torch import nn
 from typer.testing import CliRunner
 
+import tiktok_mm
 from replica.chromium import driver
 from tiktok_mm.beyond.compare import compare
 from tiktok_mm.beyond.explain import log_views
+from tiktok_mm.beyond.extras import chosen_stages
 from tiktok_mm.beyond.page import make_page
 from tiktok_mm.beyond.portable import export_model, hub_folder, push_to_hub
 from tiktok_mm.beyond.predict import UNLIKE, load_model
@@ -28,14 +30,15 @@ from tiktok_mm.pipeline.extract import extract
 from tiktok_mm.regression import prepare_experiment, train_run
 
 SIZES = {"phone": (390, 844), "desk": (1280, 900)}
-KINDS = ("ensemble-compact", "ensemble-paper", "cnn3d", "own")
+KINDS = ("ensemble-compact", "ensemble-paper", "cnn3d", "own", "ensemble-compact-text-image-context")
+WITH = ("text", "image", "context")
 
 
 @pytest.fixture(scope="module")
 def experiment(fixture_corpus, tmp_path_factory):
-    "Four kinds of models, trained for one epoch on the fixture."
+    "Models of every kind, trained for one epoch on the fixture."
     folder = shutil.copytree(fixture_corpus, tmp_path_factory.mktemp("predict") / "corpus")
-    extract(open_corpus(folder), progress=False)
+    extract(open_corpus(folder), progress=False, extra=chosen_stages(["text=hashed", *WITH[1:]]))
 
     @register_model("own")
     class Own(nn.Module):
@@ -56,7 +59,7 @@ def experiment(fixture_corpus, tmp_path_factory):
 
 
 def run_of(kind: str):
-    return find_run(kind, default_runs(epochs=1, lr=1e-3))
+    return find_run(kind, default_runs(epochs=1, lr=1e-3, extra=WITH))
 
 
 def folder_of(experiment, kind: str) -> Path:
@@ -71,13 +74,20 @@ def video(experiment) -> Path:
     return table.path[spoken[0]]
 
 
+@pytest.fixture(scope="module")
+def post(experiment, video) -> dict:
+    "What the corpus knows of that video's post."
+    row = experiment.corpus.table.set_index("id").loc[video.stem]
+    return {"caption": row.caption, "followers": row.followers, "at": row.posted_at.isoformat()}
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_gets_the_prediction_of_its_run(experiment, video, kind):
+def test_a_file_gets_the_prediction_of_its_run(experiment, video, post, kind):
     "The stages of a corpus, in a temporary folder: the same digits as the table's, and nothing is left in the run."
     folder, id = folder_of(experiment, kind), video.stem
     model = load_model(folder)
     before = sorted(path for path in experiment.folder.rglob("*"))
-    prediction = model.predict(video)
+    prediction = model.predict(video, **post)
     assert prediction.views_k == pytest.approx(float(model.run.predict(experiment.corpus, [id])[0]), rel=1e-6)
     assert sorted(path for path in experiment.folder.rglob("*")) == before
     moved = sum(prediction.effects.values())
@@ -100,6 +110,24 @@ def test_an_export_gives_the_same_digits_without_its_corpus(experiment, video, k
     assert load_model(moved).thumbnail(here.neighbours[0]["id"]) is None
     kinds = {path.suffix for path in moved.rglob("*") if path.is_file()}
     assert kinds == {".safetensors", ".json", ".md"}
+
+
+def test_a_model_that_reads_the_post_is_moved_by_it(experiment, video, post):
+    "Caption, followers and time change its prediction; to a model of frames and sound they are said to be of no use."
+    reads = load_model(folder_of(experiment, KINDS[-1]))
+    known, other = reads.predict(video, **post), reads.predict(video, caption="nothing of this kind")
+    assert known.unused == other.unused == [] and known.views_k != other.views_k
+    assert list(known.effects) == ["frames", "words", "sound", "text", "image", "context"]
+    captions = compare(reads, video, video, {"caption": "nothing of this kind"}, **post)
+    assert captions.first.views_k == known.views_k != captions.second.views_k
+    blind = load_model(folder_of(experiment, "ensemble-compact"))
+    assert "caption, followers, posted_at" in blind.predict(video, **post).unused[0]
+
+
+def test_one_call_is_enough(experiment, video):
+    "`import tiktok_mm` offers the same as the modules."
+    folder = folder_of(experiment, "cnn3d")
+    assert tiktok_mm.predict(folder, video).to_dict() == load_model(folder).predict(video).to_dict()
 
 
 def test_the_interval_never_sees_training_or_test_videos(experiment):

@@ -202,7 +202,8 @@ def _budget(experiment: Experiment, runs: list[RunConfig]) -> tuple[str, ...]:
     rates = ", ".join(f"{id} {lr:g}" for id, lr in chosen.items())
     return (
         f"The same chance for every row but those at the paper's settings: {training.epochs} epochs of {steps}{limit}; "
-        f"one cycle of the learning rate with each peak of {grid}, of which the validation loss chooses ({rates}).",
+        f"one cycle of the learning rate with each peak of {grid}; kept is the smallest that has learned and is within "
+        f"a standard error of the best on the validation videos ({rates}).",
     )
 
 # %% ../nbs/08_classification.ipynb #04739065

@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -20,9 +21,16 @@ from .formats.files import VIDEO_SUFFIXES, VideoFiles
 from .formats.records import build_table
 from .formats.sources import Source, find_sources
 from .lib.core import UserError, safe_id
-from .lib.media import probe_all
+from .lib.media import FRAME_SKIP, frame_skip_advice, probe_all
 from .lib.splits import group_videos, make_split, near_duplicate_pairs
-from .lib.store import Corpus, hash_if_there, stale_features, stored_notices, write_jsonl
+from tiktok_mm.lib.store import (
+    Corpus,
+    hash_if_there,
+    stale_features,
+    stored_notices,
+    stored_provenance,
+    write_jsonl,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -112,26 +120,26 @@ class CorpusCheck:
     findings: pd.DataFrame  # one row a finding: check, level, id, detail
     format: str = ""  # the collector of the metadata, and its file
     command: str = ""  # that makes stale features again; empty if there are none
+    advice: str = ""  # on the frame skip, where many videos have few sampled frames
 
     @property
     def ok(self) -> bool:
         "Whether training may start, once the features are extracted."
         return not (self.findings.level == "error").any()
 
-    def to_dict(
-        self,
-    ) -> dict:  # format, videos, usable, groups, ok, findings (a list of records), and command if there is one
-        "The result as JSON can hold it."
-        findings = self.findings.astype(str).to_dict("records")
+    def to_dict(self) -> dict[str, Any]:
+        "As JSON can hold it: format, counts, ok, findings (records), and command and advice if there are any."
         counts = {"format": self.format, "videos": self.videos, "usable": self.usable, "groups": self.groups}
-        command = {"command": self.command} if self.command else {}
-        return {**counts, "ok": bool(self.ok), **command, "findings": findings}
+        said = {name: text for name, text in {"command": self.command, "advice": self.advice}.items() if text}
+        findings = self.findings.astype(str).to_dict("records")
+        return {**counts, "ok": bool(self.ok), **said, "findings": findings}
 
     def __str__(self):
         lines = [f"metadata: {self.format}"] * bool(self.format)
         lines += [f"{self.videos} videos, {self.usable} can be read, {self.groups} of them independent of each other"]
         for name, found in self.findings.groupby("check", sort=False):
             lines += _describe(name, found)
+        lines += [self.advice] * bool(self.advice)
         end = "training may start" if self.ok else "training may not start before the errors are fixed"
         return "\n".join([*lines, f"{end}; before it, run {self.command}" if self.ok and self.command else end])
 
@@ -270,5 +278,11 @@ def check_corpus(
         for id, detail in found[name]
     ]
     findings = pd.DataFrame(rows, columns=["check", "level", "id", "detail"])
-    command = stale.command if stale else ""
-    return CorpusCheck(len(table), len(good), groups.nunique(), findings, corpus.format, command)
+    command, advice = stale.command if stale else "", frame_skip_advice(good.frames, _frame_skip(corpus, good.index[0]))
+    return CorpusCheck(len(table), len(good), groups.nunique(), findings, corpus.format, command, advice)
+
+
+def _frame_skip(corpus: Corpus, id: str) -> int:
+    "With which frame skip the frames of a video are stored; the default where there are none."
+    stored = stored_provenance(corpus.features("visual", id))
+    return stored.settings.get("frame_skip", FRAME_SKIP) if stored else FRAME_SKIP

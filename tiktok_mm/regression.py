@@ -119,8 +119,9 @@ def fit(
     constant_loss = _constant_loss(train.target, run.loss)
     lr = _best_rate(losses, constant_loss)
     model = load_weights(places[lr], build_model(run, train, outputs))
-    found = {"parameters": count_parameters(model), "lr": lr, "loss_by_lr": losses if run.lrs else {}}
-    found |= {"train_loss": losses[lr]["train_loss"], "constant_loss": constant_loss}
+    found = {"parameters": count_parameters(model), "lr": lr, "train_loss": losses[lr]["train_loss"]}
+    by_rate = {lr: {"train_loss": one["train_loss"], "valid_loss": one["valid_loss"]} for lr, one in losses.items()}
+    found |= {"constant_loss": constant_loss, "loss_by_lr": by_rate if run.lrs else {}}
     _fit_linear(model, train)
     for logged in (part for part in places[lr].iterdir() if part.is_dir()):
         shutil.rmtree(Path(folder) / logged.name, ignore_errors=True)
@@ -153,7 +154,7 @@ def _fit_linear(model: Any, train: Dataset) -> None:
 # %% ../nbs/07_regression.ipynb #fa110003
 def _train_with_rate(
     run: RunConfig, place: Path, train: Dataset, valid: Dataset, outputs: int, metadata: dict, progress: bool
-) -> dict[str, Any]:  # train_loss and valid_loss
+) -> dict[str, Any]:  # train_loss, valid_loss, and valid_losses: that of each validation video
     "Train a model with the learning rate of a run and store its weights, unless an interrupted run has done so."
     identity = json.loads(json.dumps(metadata | {"lr": run.training.lr}))
     stored = json.loads((place / "loss.json").read_text()) if (place / "loss.json").exists() else {}
@@ -162,31 +163,37 @@ def _train_with_rate(
     model = _untrained(run, train, outputs)
     loss = objective(run.loss)
     log = train_model(model, loss, train, place, run.training, valid, metadata=identity, progress=progress)
-    valid_loss = _mean_loss(model, valid, run.loss) if len(valid) else None
-    losses = {"train_loss": _least_loss(model, train, run.loss, log), "valid_loss": valid_loss}
+    each = _losses(model, valid, run.loss).tolist() if len(valid) else []
+    losses = {"train_loss": _least_loss(model, train, run.loss, log), "valid_losses": each}
+    losses["valid_loss"] = float(np.mean(each)) if each else None
     save_weights(place, model, {})
     write_json(place / "loss.json", {"identity": identity, "losses": losses})
     return losses
 
 
-def _best_rate(losses: dict[float, dict[str, float]], constant_loss: float) -> float:
-    "The rate with the smallest validation loss among those that have begun to learn, or, if none has, training loss."
-    learned = [lr for lr, loss in losses.items() if has_learned({**loss, "constant_loss": constant_loss})]
+def _best_rate(losses: dict[float, dict[str, Any]], constant_loss: float) -> float:
+    "Of those that have learned the smallest within a standard error of the best; by training loss, if none has."
+    learned = sorted(lr for lr, loss in losses.items() if has_learned({**loss, "constant_loss": constant_loss}))
     if not learned:
         return min(losses, key=lambda lr: losses[lr]["train_loss"])
-    return min(learned, key=lambda lr: losses[lr]["valid_loss"])
+    if len(losses[learned[0]]["valid_losses"]) < 2:
+        return learned[0]
+    best = min(learned, key=lambda lr: losses[lr]["valid_loss"])
+    worse = {lr: np.subtract(losses[lr]["valid_losses"], losses[best]["valid_losses"]) for lr in learned}
+    return next(lr for lr in learned if worse[lr].mean() <= worse[lr].std(ddof=1) / len(worse[lr]) ** 0.5)
 
 # %% ../nbs/07_regression.ipynb #fa110004
 @torch.no_grad()
-def _mean_loss(model: Any, videos: Dataset, loss: str) -> float:
-    "The loss over videos with targets, in evaluation mode."
+def _losses(model: Any, videos: Dataset, loss: str) -> np.ndarray:  # (N,)
+    "The loss of each video with a target, in evaluation mode."
     output, target = torch.from_numpy(model_outputs(model, videos)), torch.from_numpy(videos.target)
-    return float(objective(loss)(output, Batch(target=target)))
+    parts = zip(output.split(1), target.split(1))
+    return np.array([float(objective(loss)(one, Batch(target=known))) for one, known in parts])
 
 
 def _least_loss(model: Any, train: Dataset, loss: str, log: list[dict]) -> float:
     "The smallest training loss: that of the weights that are kept, or of an epoch."
-    return min(_mean_loss(model, train, loss), *(record["train_loss"] for record in log))
+    return min(float(_losses(model, train, loss).mean()), *(record["train_loss"] for record in log))
 
 
 def _constant_loss(target: np.ndarray, loss: str) -> float:

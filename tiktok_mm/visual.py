@@ -13,6 +13,7 @@ import numpy as np
 
 from .lib.core import UserError
 from .lib.decoding import DecodeInfo, sampled_frames
+from .lib.media import FRAME_SKIP
 from .lib.pixels import is_turned, to_rgb
 from .lib.store import Corpus, Provenance, content_hash, is_current, load_stage, save_features
 
@@ -21,7 +22,7 @@ from .lib.store import Corpus, Provenance, content_hash, is_current, load_stage,
 class VisualConfig:
     "How a video becomes a clip of sampled frames."
 
-    frame_skip: int = 200  # keep one frame in this many: frames 0, frame_skip, 2·frame_skip, …
+    frame_skip: int = FRAME_SKIP  # keep one frame in this many: frames 0, frame_skip, 2·frame_skip, …
     width: int = 576  # pixels of the letterbox
     height: int = 1024  # pixels of the letterbox
     shrink: int = 8  # factor from the letterbox to a sampled frame

@@ -145,7 +145,7 @@ class Service:
                     path.parent.rmdir()
 
 # %% ../../nbs/beyond/app.ipynb #a9900017
-PROGRESS = gr.Progress()
+PROGRESS: Any = gr.Progress()
 
 
 @patch
@@ -304,7 +304,7 @@ def _answer(button: gr.Button, function: Callable, inputs: list[Any], uploads: l
         html = gr.HTML("<p>The answer will be here.</p>", elem_classes="answer", min_height=120, js_on_load=FIT)
         with gr.Accordion("The numbers as JSON", open=False):
             numbers = gr.JSON(label="Numbers")
-    options = {"api_name": function.__name__, "concurrency_id": "model", "concurrency_limit": 1}
+    options: dict[str, Any] = {"api_name": function.__name__, "concurrency_id": "model", "concurrency_limit": 1}
     done = button.click(function, inputs, [html, numbers], **options)
     empty = json.dumps([None] * len(uploads) if len(uploads) > 1 else None)
     done.failure(None, None, [html, numbers], js="() => ['<p>No answer.</p>', null]", api_visibility="private")
@@ -363,11 +363,11 @@ def make_app(
     def health() -> dict[str, Any]:
         return {"status": "ok", "model": service.model.run.settings.id, "waiting": len(page._queue)}
 
-    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+    fonts: dict[str, Any] = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
     theme = gr.themes.Default(primary_hue="blue", neutral_hue="slate", **fonts)
     theme.set(body_text_color_subdued="*neutral_500", block_info_text_color="*neutral_500")
     theme.set(button_primary_background_fill="*primary_600", button_primary_background_fill_hover="*primary_700")
-    hidden = {"run_history": False, "ssr_mode": False, "show_error": False, "footer_links": ["api"]}
+    hidden: dict[str, Any] = {"run_history": False, "ssr_mode": False, "show_error": False, "footer_links": ["api"]}
     size = service.limits.megabytes * 2**20
     gr.mount_gradio_app(app, page, path="/", auth=auth, max_file_size=size, theme=theme, css=STYLE, **hidden)
     app.add_middleware(Guard)

@@ -343,8 +343,6 @@ def _history(known: pd.DataFrame, time, general: float, weight: float) -> list[f
 # %% ../../nbs/beyond/context.ipynb #b1e80032
 STAGE_COLUMNS = (
     *(f"caption.{name}" for name in caption_features(pd.DataFrame(index=[0]))),
-    "music.own",
-    "music.title",
     "video.seconds",
     "video.aspect",
     "time.hour_sin",
@@ -368,11 +366,9 @@ class ContextStage(ExtraStage):
         "`rows` (1, N_CONTEXT)."
         info = probe(video.path)
         table = pd.DataFrame([video.post | {"width": info.width, "height": info.height, "duration": info.duration}])
-        found = context_columns(table, ("caption", "music", "video", "time", "author"))[list(STAGE_COLUMNS)]
+        found = context_columns(table, ("caption", "video", "time", "author"))[list(STAGE_COLUMNS)]
         if not to_text(video.post.get("caption")):
             found[[name for name in STAGE_COLUMNS if name.startswith("caption.")]] = np.nan
-        if not to_text(video.post.get("music")):
-            found[["music.own", "music.title"]] = np.nan
         return {"rows": found.to_numpy(np.float32)}, {}
 
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TEXT_BLOCKS', 'MIN_POSTS', 'LEARNERS', 'PostConfig', 'PostFeatures', 'build_features', 'PostModel', 'in_time_order',
-           'predict_posts']
+           'post_effects', 'predict_posts']
 
 # %% ../../nbs/beyond/posts.ipynb #b1ea0004
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ import pandas as pd
 
 from .context import author_history, context_columns, texts, times
 from .intervals import ConformalQuantiles
-from .learners import Boosting, Forest, RelativeMap, Stack, weighted_quantile
+from .learners import BoostedTrees, Forest, RelativeMap, Stack, weighted_quantile
 from .similar import KernelRegression, TextSimilarity, nearest_earlier, out_of_fold
 from .text import SentenceEncoder
 from ..lib.core import UserError
@@ -182,7 +182,7 @@ class _Learners:
         rounds = dict(rounds=config.rounds, seeds=config.seeds, seed=config.seed)
         self.forest = Forest(config.trees, leaf=5, seed=config.seed).fit(X.to_numpy(), y)
         self.median = Forest(config.trees, leaf=8, seed=config.seed + 1).fit(X.to_numpy(), y)
-        self.boosting = Boosting(**rounds).fit(X.to_numpy(), y)
+        self.boosting = BoostedTrees(**rounds).fit(X.to_numpy(), y)
         self.center, self.scale = X.mean(), X.std().replace(0.0, 1.0)
         self.kernel = _kernel_of(config).fit(similar, self._standardised(X), y)
 
@@ -272,6 +272,16 @@ def _point(model: PostModel, learned: pd.DataFrame) -> np.ndarray:  # (m,)
     "The combination of the learners; for the relative error the mean of the mapped one and the weighted median."
     combined = model._stack.predict({name: learned[name].to_numpy() for name in LEARNERS})
     return combined if model._map is None else (model._map(combined) + learned["median"].to_numpy()) / 2
+
+
+def post_effects(
+    model: PostModel,  # fitted
+    table: pd.DataFrame,  # of new posts
+) -> pd.DataFrame:  # (posts, features), on the scale of the outcome
+    "By how much each feature moves what the boosted trees say of each post: exact Shapley values."
+    X, _ = build_features(model._learners.features, table.reset_index(drop=True))
+    effects = model._learners.boosting.effects(X.to_numpy())[:, :-1]
+    return pd.DataFrame(effects, index=table.index, columns=X.columns)
 
 
 def predict_posts(

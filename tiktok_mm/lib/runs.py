@@ -32,7 +32,7 @@ class RunConfig:
     positive: bool = False  # a ReLU behind the output, as in the paper's row with the raw target
     scaled: bool = True  # the output starts at the best constant and is scaled to the targets
     training: TrainConfig = TrainConfig(epochs=30, batch_size=16, lr=1e-3, patience=10)
-    lrs: tuple[float, ...] = ()  # learning rates, of which the validation loss chooses; none: that of `training`
+    lrs: tuple[float, ...] = ()  # learning rates to choose from on the validation videos; none: that of `training`
     encoder: str | None = None  # run folder of an autoencoder whose encoder is trained further with the ensemble
     variant: str = ""  # what differs from the run of the table, such as -seed43; part of the folder's name only
 

@@ -37,7 +37,7 @@ def full_frames(
         yield image
 
 # %% ../../nbs/lib/stages.ipynb #ea57000b
-KNOWN_AT_POSTING = ("caption", "hashtags", "music", "posted_at", "followers")  # columns of a corpus's table
+KNOWN_AT_POSTING = ("caption", "posted_at", "followers")  # columns of a corpus's table
 
 
 @dataclass(frozen=True)
@@ -134,15 +134,15 @@ def extra_runs(
     "The name of each stage and the function that runs it and stores its features."
     frames = FramePass([stage for stage in stages if isinstance(stage, FrameStage)], video)
     for stage in stages:
-        make: Any = frames.make if isinstance(stage, FrameStage) else ExtraStage.make
-        yield stage.name, partial(_run, stage, video, partial(make, stage) if make == frames.make else None)
+        make = partial(frames.make, stage) if isinstance(stage, FrameStage) else partial(stage.make, video)
+        yield stage.name, partial(_run, stage, video, make)
 
 
-def _run(stage: ExtraStage, video: StageInput, make: Callable | None) -> bool:
+def _run(stage: ExtraStage, video: StageInput, make: Callable[[], tuple[dict[str, np.ndarray], dict]]) -> bool:
     "Store the features of a video, unless they are cached."
     if stage.is_current(video):
         return False
-    arrays, metadata = make() if make else stage.make(video)
+    arrays, metadata = make()
     save_features(video.corpus.features(stage.name, video.id), arrays, stage.provenance(video), metadata)
     return True
 

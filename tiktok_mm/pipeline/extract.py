@@ -32,7 +32,7 @@ from tiktok_mm.audio import (
 )
 from ..lib.core import UserError, error_text
 from ..lib.figures import save_figure
-from ..lib.media import av_logging_off
+from ..lib.media import av_logging_off, frame_skip_advice
 from ..lib.parallel import n_cores, one_thread, process_pool, submit_all
 from ..lib.stages import KNOWN_AT_POSTING, ExtraStage, StageInput, extra_runs
 from tiktok_mm.lib.store import (
@@ -184,6 +184,7 @@ class ExtractionSummary:
     failures: list[dict] = field(default_factory=list)  # id, stage, reason
     notices: dict[str, list[str]] = field(default_factory=dict)  # id → what a person should know about the video
     whisper: str = ""  # the checkpoint
+    advice: str = ""  # on the frame skip, where many videos have few sampled frames
 
     @property
     def failed(self) -> int:
@@ -204,6 +205,7 @@ class ExtractionSummary:
                 f"{len(self.notices)} videos are used, but something was noticed (`tiktok-mm check` lists all):"
             )
             lines += [f"  {id}: {'; '.join(notices)}" for id, notices in [*self.notices.items()][:10]]
+        lines += [self.advice] * bool(self.advice)
         if self.whisper == "demo":
             lines.append("transcripts by the built-in checkpoint, which knows forty words: --whisper base reads all")
         return "\n".join(lines)
@@ -244,6 +246,9 @@ def extract(
     summary.notices = {
         task.id: notices for task in tasks if task.id not in failed and (notices := stored_notices(corpus, task.id))
     }
+    headers = [features_header(corpus.features("visual", task.id)) for task in tasks if task.id not in failed]
+    frames = [header.get("metadata", {}).get("frames", 0) for header in headers]
+    summary.advice = frame_skip_advice(frames, visual.frame_skip)
     with _writing(corpus.file("transcripts.jsonl")):
         write_transcripts(corpus.subset(~corpus.table.id.duplicated()))
     return summary
