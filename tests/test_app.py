@@ -122,8 +122,8 @@ class Visit:
         return self.wait(lambda: self.driver.execute_script(script, frames[number]))
 
     def error(self) -> str:
-        "The last message."
-        return self.wait(lambda: self.seen(".toast-body"))[0].text.splitlines()[-1]
+        "The last message, once it is readable."
+        return self.wait(lambda: [line for box in self.seen(".toast-body") for line in box.text.splitlines()])[-1]
 
     def requested(self) -> set[str]:
         "The addresses that the page asked for, without data: and blob:."
@@ -178,10 +178,10 @@ def test_a_bad_upload_is_one_line(driver, server, clips, tmp_path):
     (tmp_path / "large.mp4").write_bytes(bytes(MEGABYTES * 2**20 + 1))
     visit = Visit(driver, server)
     visit.drop(tmp_path / "large.mp4")
-    assert "size" in visit.error().lower()
+    assert visit.wait(lambda: "exceed the maximum allowed size" in visit.error())
     visit = Visit(driver, server)
     visit.press()
-    assert visit.error() == "Choose a video first"
+    assert visit.wait(lambda: visit.error() == "Choose a video first")
     assert server.left() == []
     visit = Visit(driver, server)
     visit.drop(clips[0])

@@ -54,6 +54,8 @@ def serve(
         folder = keep or Path(stack.enter_context(TemporaryDirectory(prefix="tiktok-mm-uploads-")))
         app = make_app(service, folder, (name, password) if auth else None)
         stack.enter_context(suppress(KeyboardInterrupt))
+        if host not in ("127.0.0.1", "::1", "localhost") and not auth:
+            typer.echo("whoever reaches this machine can use the page: --auth asks for a password", err=True)
         run_app(app, host, port, ready=_say)
 
 
