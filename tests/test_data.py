@@ -80,6 +80,7 @@ def test_a_check_as_json(fixture_corpus):
         "usable": 12,
         "groups": 12,
         "ok": True,
+        "advice": "10 of 12 videos have fewer than 3 sampled frames at --frame-skip 200: try --frame-skip 50",
         "findings": [silent],
     }
     assert json.loads(json.dumps(checked.to_dict())) == expected
