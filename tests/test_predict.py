@@ -124,6 +124,15 @@ def test_a_model_that_reads_the_post_is_moved_by_it(experiment, video, post):
     assert "caption, followers, posted_at" in blind.predict(video, **post).unused[0]
 
 
+def test_extra_features_of_another_model_are_refused(experiment, tmp_path):
+    "A run that reads an image encoder's vectors takes no other encoder's; one that does not, does not care."
+    copy = shutil.copytree(experiment.corpus.folder, tmp_path / "corpus")
+    extract(open_corpus(copy), progress=False, extra=chosen_stages(["image=resnet18@random"]))
+    with pytest.raises(UserError, match=r"12 videos have image features of other settings .* --with image"):
+        load_model(folder_of(experiment, KINDS[-1])).run.predict(open_corpus(copy), list(open_corpus(copy).table.id))
+    load_model(folder_of(experiment, "cnn3d")).run.predict(open_corpus(copy), list(open_corpus(copy).table.id))
+
+
 def test_one_call_is_enough(experiment, video):
     "`import tiktok_mm` offers the same as the modules."
     folder = folder_of(experiment, "cnn3d")

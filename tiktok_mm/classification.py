@@ -21,7 +21,7 @@ from .lib.experiment import Experiment
 from .lib.leakage import refuse_leaks
 from .lib.report import Report, at_paper_settings
 from .lib.runs import RunConfig, default_runs, extra_stages, read_run, with_seeds
-from .lib.store import Corpus, atomic_write, common_settings, write_json
+from .lib.store import Corpus, atomic_write, write_json
 from .lib.targets import Quartiles
 from .lib.training import read_log
 from tiktok_mm.regression import (
@@ -80,7 +80,7 @@ def _classify_seed(experiment: Experiment, run: RunConfig, quartiles: Quartiles)
     model = fit(run, experiment.dataset, split, folder, outputs=4, target=quartiles)
     stored = read_run(folder)
     refuse_leaks(experiment.corpus.table, split, thresholds=stored["target"]["thresholds"])
-    write_json(folder / "run.json", {**stored, "features": common_settings(experiment.corpus)})
+    write_json(folder / "run.json", {**stored, "features": experiment.features})
     test = experiment.dataset.subset(split.test)
     truth, prediction = quartiles.transform(test.views_k), model_outputs(model, test).argmax(1)
     with atomic_write(folder / "predictions.csv") as part:

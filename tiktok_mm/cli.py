@@ -238,8 +238,8 @@ def train(
         return typer.echo(
             "\n".join(f"{one.id:<26}{one.label}" for one in default_runs(seed, swin_weights, preset, stages))
         )
-    experiment: dict[str, Any] = dict(split=split, sizes=sizes, seed=seed, preset=preset, swin_weights=swin_weights)
-    experiment["extra"] = stages
+    experiment: dict[str, Any] = dict(split=split, sizes=sizes, seed=seed, preset=preset)
+    experiment |= dict(swin_weights=swin_weights, extra=stages)
     options = experiment | places | chosen | unimportant
     typer.echo(train_by_id(open_corpus(corpus), run, end_to_end=end_to_end, **options))
 
@@ -281,8 +281,8 @@ def table(
     formats = [name for name, wanted in dict(json=as_json, csv=csv, latex=latex).items() if wanted]
     if len(formats) > 1:
         raise UserError("choose one of --json, --csv and --latex")
-    experiment: dict[str, Any] = dict(split=split, sizes=sizes, seed=seed, preset=preset, swin_weights=swin_weights)
-    experiment["extra"] = listed(extra)
+    experiment: dict[str, Any] = dict(split=split, sizes=sizes, seed=seed, preset=preset)
+    experiment |= dict(swin_weights=swin_weights, extra=listed(extra))
     places: dict[str, Any] = dict(name=name, out=out, seeds=seeds, progress=show_progress())
     training = _given(max_steps=max_steps, device=device, devices=devices, workers=num_workers, logger=logger)
     typer.echo(report_corpus(open_corpus(corpus), **experiment, **places, **training).render(*formats))

@@ -40,7 +40,7 @@ from .lib.parallel import n_cores, one_thread, run_parallel
 from .lib.registry import BUILT_IN, OWN_MODELS, TIME_AXIS, build_own
 from .lib.runs import RunConfig, default_runs, extra_stages, find_run, read_run, with_seeds
 from .lib.splits import SMALL_CORPUS, SPLITS, Split, default_sizes, make_split, near_duplicates
-from .lib.store import VERSIONS, Corpus, atomic_write, common_settings, stale_features, write_json
+from .lib.store import VERSIONS, Corpus, atomic_write, stale_features, write_json
 from .lib.targets import ScaledOutput, TargetScaler
 from tiktok_mm.lib.training import (
     best_precision,
@@ -338,7 +338,7 @@ def train_run(
     stored = read_run(folder)
     refuse_leaks(experiment.corpus.table, split, scalers={run.id: TargetScaler(**stored["target"])})
     made = {"experiment": asdict(experiment.config), "variant": run.variant}
-    write_json(folder / "run.json", {**stored, **made, "features": common_settings(experiment.corpus)})
+    write_json(folder / "run.json", {**stored, **made, "features": experiment.features})
     prediction = predict_views(model, test, TargetScaler(run.target).fit(train.views_k))
     with atomic_write(folder / "predictions.csv") as part:
         pd.DataFrame({"id": test.ids, "views_k": test.views_k, "predicted_k": prediction}).to_csv(part, index=False)

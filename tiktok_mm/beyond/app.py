@@ -26,10 +26,11 @@ import pandas as pd
 from fastcore.basics import patch
 
 from .compare import compare as compare_videos
-from .predict import MADE_UP, READ_OF_POST, Model, Prediction, ranking
+from .predict import MADE_UP, RANKED, Model, Prediction, ranking
 from ..formats.files import VIDEO_SUFFIXES
 from ..lib.core import UserError, error_text, parse_count
 from ..lib.media import probe
+from ..lib.stages import KNOWN_AT_POSTING
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 try:
@@ -212,7 +213,7 @@ def _collect(videos: Sequence[str], folder: Path, limits: Limits) -> pd.DataFram
             (folder / name).symlink_to(checked(path, limits).resolve())
         except UserError as error:
             failed.append({"file": name, "failed": str(error).removeprefix(f"{path.name}: ")})
-    return pd.DataFrame(failed, columns=["file", "views_k", "low_k", "high_k", "percentile", "top", "failed"])
+    return pd.DataFrame(failed, columns=RANKED)
 
 
 def _table_html(table: pd.DataFrame) -> str:
@@ -289,8 +290,7 @@ def _paths(payload: Any) -> list[str]:
 
 def _post_fields(model: Model) -> list[Any]:
     "Fields for caption, followers and posting time; what the model does not read says so."
-    read = {name for stage, names in READ_OF_POST.items() if stage in model.reads for name in names}
-    info = {name: "" if name in read else "Not read by this model" for name in ("caption", "followers", "posted_at")}
+    info = {name: "" if name in model.reads_of_post else "Not read by this model" for name in KNOWN_AT_POSTING}
     return [
         gr.Textbox(label="Caption", lines=2, info=info["caption"]),
         gr.Textbox(label="Followers of the account, such as 12.3K", info=info["followers"]),

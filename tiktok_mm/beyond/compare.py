@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from .explain import log_views
-from .predict import Model, Prediction, as_json
+from .predict import Model, Prediction
+from ..lib.store import as_json
 from ..pipeline.extract import views_text
 
 # %% ../../nbs/beyond/compare.ipynb #be550007

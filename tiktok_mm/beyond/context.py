@@ -9,7 +9,6 @@ __all__ = ['BLOCKS', 'STAGE_COLUMNS', 'N_CONTEXT', 'is_outcome', 'refuse_outcome
            'context_columns', 'author_history', 'ContextStage', 'context_stage']
 
 # %% ../../nbs/beyond/context.ipynb #b1e80004
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,8 +18,7 @@ import pandas as pd
 
 from ..lib.core import UserError, parse_count
 from ..lib.media import probe
-from ..lib.stages import ExtraStage, StageInput
-from ..lib.store import content_hash
+from ..lib.stages import ExtraStage, StageInput, no_option
 
 # %% ../../nbs/beyond/context.ipynb #b1e80006
 _OUTCOMES = (
@@ -357,10 +355,9 @@ N_CONTEXT = len(STAGE_COLUMNS)
 class ContextStage(ExtraStage):
     "`STAGE_COLUMNS` of a post and its video file."
 
-    def source(self, video: StageInput) -> str:
-        "A hash of the video and one of what is known of the post."
-        known = repr(sorted((name, to_text(value)) for name, value in video.post.items()))
-        return f"{content_hash(video.path)}:{hashlib.sha256(known.encode()).hexdigest()[:16]}"
+    def reads(self, video: StageInput) -> str:
+        "What is known of the post."
+        return repr(sorted((name, to_text(value)) for name, value in video.post.items()))
 
     def make(self, video: StageInput) -> tuple[dict[str, np.ndarray], dict]:
         "`rows` (1, N_CONTEXT)."
@@ -374,6 +371,5 @@ class ContextStage(ExtraStage):
 
 def context_stage(option: str) -> ContextStage:
     "The stage; it has no options."
-    if option:
-        raise UserError(f"context={option}: context has no option, write --with context")
+    no_option("context", option)
     return ContextStage("context", {"columns": N_CONTEXT})

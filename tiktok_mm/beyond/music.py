@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..audio import HOP, SILENCE, read_wav
-from ..lib.core import UserError
 from ..lib.media import SAMPLE_RATE
-from ..lib.stages import ExtraStage, StageInput
+from ..lib.stages import ExtraStage, StageInput, no_option
 
 # %% ../../nbs/beyond/music.ipynb #30510007
 MOST_SECONDS = 120
@@ -124,6 +123,5 @@ class MusicStage(ExtraStage):
 
 def music_stage(option: str) -> MusicStage:
     "The stage; it has no options."
-    if option:
-        raise UserError(f"music={option}: music has no option, write --with music")
+    no_option("music", option)
     return MusicStage("music", {"seconds": MOST_SECONDS})

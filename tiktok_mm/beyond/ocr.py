@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..lib.core import UserError
-from ..lib.stages import FrameStage
+from ..lib.stages import FrameStage, no_option
 from ..lib.store import Corpus, features_header
 
 # %% ../../nbs/beyond/ocr.ipynb #0c2e0007
@@ -109,8 +109,7 @@ class OcrStage(FrameStage):
 
 def ocr_stage(option: str) -> OcrStage:
     "The stage; it has no options."
-    if option:
-        raise UserError(f"ocr={option}: ocr has no option, write --with ocr")
+    no_option("ocr", option)
     settings = {"side": SIDE, "looked_at": LOOKED_AT, "confidence": FEWEST_CONFIDENCE, "letters": FEWEST_LETTERS}
     return OcrStage("ocr", settings)
 

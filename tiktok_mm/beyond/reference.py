@@ -26,7 +26,7 @@ from ..data import open_corpus
 from ..lib.batch import Dataset
 from ..lib.core import UserError
 from ..lib.metrics import METRICS, MIN_TEST_VIDEOS, evaluate, verdict
-from ..lib.store import EXTRA_STAGES, Corpus, atomic_write, stored_provenance
+from ..lib.store import EXTRA_STAGES, FEATURE_STAGES, Corpus, atomic_write, stored_provenance
 from ..lib.targets import Quartiles
 from ..pipeline.extract import views_text
 from ..regression import predict_views
@@ -150,7 +150,7 @@ def corpus_folder(run: Run) -> Path:
 def extraction_settings(corpus: Corpus, ids: Sequence[str]) -> dict[str, Any]:
     "The settings of the features of some videos: visual, audio, whisper (the checkpoint), with (extra stages)."
     found: dict[str, Any] = {"with": []}
-    for stage in ("visual", "audio", *EXTRA_STAGES):
+    for stage in FEATURE_STAGES:
         made = (stored_provenance(corpus.features(stage, id)) for id in ids)
         provenance = next(filter(None, made), None)
         if provenance is None:

@@ -7,7 +7,6 @@ __all__ = ['MODEL', 'HASHED', 'N_HASHED', 'find_sentence_model', 'SentenceEncode
            'text_stage']
 
 # %% ../../nbs/beyond/text.ipynb #b1e60004
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,6 @@ from .context import to_text
 from .ocr import screen_text
 from ..lib.core import UserError
 from ..lib.stages import ExtraStage, StageInput
-from ..lib.store import content_hash
 
 # %% ../../nbs/beyond/text.ipynb #b1e60005
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -164,9 +162,9 @@ class TextStage(ExtraStage):
             text.strip() for text in (to_text(video.post.get("caption")), spoken, screen_text(video.corpus, video.id))
         ]
 
-    def source(self, video: StageInput) -> str:
-        "A hash of the video and one of the texts."
-        return f"{content_hash(video.path)}:{hashlib.sha256(repr(self.texts(video)).encode()).hexdigest()[:16]}"
+    def reads(self, video: StageInput) -> str:
+        "The texts."
+        return repr(self.texts(video))
 
     def make(self, video: StageInput) -> tuple[dict[str, np.ndarray], dict]:
         "`rows` (3, D)."

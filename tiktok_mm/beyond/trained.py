@@ -22,7 +22,7 @@ from ..lib.core import UserError
 from ..lib.registry import BUILT_IN, OWN_MODELS, import_models
 from ..lib.runs import RunConfig, read_run
 from ..lib.splits import Split
-from ..lib.store import Corpus, stored_provenance
+from ..lib.store import EXTRA_STAGES, Corpus, stored_provenance
 from ..lib.targets import Quartiles, TargetScaler
 from ..lib.training import TrainConfig, load_weights
 from ..regression import build_model, model_outputs, predict_views, prepare_experiment, train_seeds
@@ -130,6 +130,7 @@ def read_videos(self: Run, corpus: Corpus, ids: Sequence[str]) -> Dataset:
 _READS = {  # stage → what a model reads of its features
     "visual": {"clips", *ENCODED},
     "audio": {"audio", "speech", "words", "tokens", "manner", "layers"},
+    **{stage: {f"{stage}_rows"} for stage in EXTRA_STAGES},
 }
 
 
@@ -148,8 +149,13 @@ def _refuse_other_settings(run: Run, corpus: Corpus, ids: Sequence[str]) -> None
 
 
 def _options(run: Run) -> list[str]:
-    "The options of `tiktok-mm extract` that give the features that a run was trained on."
-    return [trained["options"] for trained in run.features.values() if trained["options"]]
+    "The options of `tiktok-mm extract` that give a run's features; those of extra stages only if it reads them."
+    made = {
+        stage: trained["options"]
+        for stage, trained in run.features.items()
+        if stage not in EXTRA_STAGES or _READS[stage] & set(run.model.reads)
+    }
+    return [options for options in made.values() if options]
 
 # %% ../../nbs/beyond/trained.ipynb #be400018
 def repeat_run(

@@ -15,7 +15,7 @@ from ..lib.core import UserError
 from ..lib.options import SETTINGS
 
 # %% ../../nbs/commands/benchmark.ipynb #c0a60005
-benchmarks = typer.Typer(help="Real benchmarks with later posts held out.", **SETTINGS)
+benchmarks = typer.Typer(**SETTINGS)
 
 
 @benchmarks.callback()

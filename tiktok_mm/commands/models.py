@@ -46,14 +46,12 @@ def predict(
     """Predict the views of a video: an interval, what moves the prediction, and how far it can be trusted.
 
     Of a folder of videos a ranked table is printed; those that cannot be read stand last, and the exit code is 1."""
-    from tiktok_mm.beyond.predict import load_model
+    from tiktok_mm.beyond.predict import known_post, load_model
 
     loaded = load_model(model, corpus, whisper)
-    options: dict[str, Any] = {"caption": caption, "followers": followers, "at": at}
     if video.is_dir():
-        post = {"caption": caption, "followers": followers, "posted_at": at}
-        return _rank(loaded, video, post, html, as_json, level)
-    prediction = loaded.predict(video, level=level, **options)
+        return _rank(loaded, video, known_post(caption, followers, at), html, as_json, level)
+    prediction = loaded.predict(video, caption, followers, at, level)
     typer.echo(_json(prediction.to_dict()) if as_json else prediction)
     if html:
         prediction.report(html)

@@ -8,6 +8,7 @@ __all__ = ['ExperimentConfig', 'claim_folder', 'Experiment']
 # %% ../../nbs/lib/experiment.ipynb #46b6aef3
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,7 @@ from .batch import Dataset
 from .core import UserError, safe_id
 from .leakage import refuse_leaks
 from .splits import Split
-from .store import Corpus, write_json
+from .store import Corpus, common_settings, write_json
 
 # %% ../../nbs/lib/experiment.ipynb #e0010002
 @dataclass(frozen=True)
@@ -76,6 +77,11 @@ class Experiment:
     encoder: list[str]  # ids that the autoencoder was trained on
     folder: Path  # of everything that is made
     config: ExperimentConfig
+
+    @cached_property
+    def features(self) -> dict[str, dict[str, str]]:
+        "What most features were made with, read once for all runs: `common_settings`."
+        return common_settings(self.corpus)
 
     def __post_init__(self):
         refuse_leaks(self.corpus.table, self.split, groups=self.groups, encoder=self.encoder)

@@ -36,7 +36,7 @@ from ..lib.media import av_logging_off, frame_skip_advice
 from ..lib.parallel import n_cores, one_thread, process_pool, submit_all
 from ..lib.stages import KNOWN_AT_POSTING, ExtraStage, StageInput, extra_runs
 from tiktok_mm.lib.store import (
-    EXTRA_STAGES,
+    FEATURE_STAGES,
     Corpus,
     Provenance,
     features_header,
@@ -87,21 +87,13 @@ class ExtractTask:
     def drop_stale(self) -> None:
         "Remove what does not belong to the settings or to the file; without a file only the settings are compared."
         source = hash_if_there(self.path)
-        for wanted in (visual_provenance(source or "", self.visual), audio_provenance(source or "", self.audio)):
-            file = self.corpus.features(wanted.stage, self.id)
-            made = stored_provenance(file)
-            if made is None or made.recipe != wanted.recipe or source not in (None, made.source):
-                file.unlink(missing_ok=True)
-        self._drop_stale_extra(source)
-
-    def _drop_stale_extra(self, source: str | None) -> None:
-        "The same for extra stages; one that this run does not make keeps its settings."
-        wanted = {stage.name: stage.provenance(self.video).recipe for stage in self.extra if source}
-        for stage in EXTRA_STAGES:
+        wanted = [visual_provenance(source or "", self.visual), audio_provenance(source or "", self.audio)]
+        wanted += [stage.provenance(self.video) for stage in self.extra if source]
+        recipes = {one.stage: one.recipe for one in wanted}
+        for stage in FEATURE_STAGES:
             file = self.corpus.features(stage, self.id)
-            made = stored_provenance(file)
-            old = made is None or source not in (None, made.source.partition(":")[0])
-            if old or wanted.get(stage, made.recipe) != made.recipe:
+            made = stored_provenance(file)  # of a stage that this run does not make, the settings may be any
+            if made is None or recipes.get(stage, made.recipe) != made.recipe or source not in (None, made.video):
                 file.unlink(missing_ok=True)
 
 # %% ../../nbs/pipeline/extract.ipynb #ca91c5b9
