@@ -11,6 +11,16 @@ ROOT = Path(__file__).parents[1]
 av_logging_off()
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="many more random cases: hours, not seconds; run nightly")
+
+
+@pytest.fixture(scope="session")
+def long(request) -> bool:
+    "Whether the tests with random cases draw many more of them."
+    return request.config.getoption("--long")
+
+
 @pytest.fixture(scope="session")
 def fixture_corpus() -> Path:
     "The small corpus of the repository."

@@ -30,7 +30,7 @@ DENSER = VisualConfig(frame_skip=100)
 def in_this_process():
     "Extract without other processes, whose start takes longer than these few videos."
 
-    def run_here(todo, workers):
+    def run_here(todo, workers, limits):
         while todo:
             task = todo.pop(0)
             yield task, extract_one(task)

@@ -32,6 +32,7 @@ from tiktok_mm.lib.options import (
     ExtraStages,
     LoggerName,
     MaxSteps,
+    MemoryLimit,
     ModelPreset,
     Name,
     Number,
@@ -44,6 +45,7 @@ from tiktok_mm.lib.options import (
     SplitKind,
     SplitSeed,
     SwinWeights,
+    TimeLimit,
     Whisper,
     Workers,
     option,
@@ -151,6 +153,8 @@ def extract(
     ] = None,
     sheet: Annotated[bool, typer.Option(help="Also draw contact_sheet.png.")] = True,
     extra: ExtraStages = None,
+    time_limit: TimeLimit = 600,
+    memory_limit: MemoryLimit = 4,
 ):
     """Extract frames, sound, transcript and embedding of every video of a corpus.
 
@@ -161,6 +165,7 @@ def extract(
     from tiktok_mm.audio import AUDIO_PRESETS
     from tiktok_mm.beyond.extras import chosen_stages
     from tiktok_mm.data import open_corpus, refer_to
+    from tiktok_mm.lib.parallel import Limits
     from tiktok_mm.pipeline.extract import extract, update_contact_sheet
     from tiktok_mm.visual import VISUAL_PRESETS
 
@@ -168,7 +173,8 @@ def extract(
     audio = replace(AUDIO_PRESETS[preset], language=language, fast=fast)
     opened = refer_to(open_corpus(corpus), out) if out else open_corpus(corpus)
     audio, stages = replace(audio, whisper=whisper or audio.whisper), chosen_stages(extra or [])
-    summary = extract(opened, visual, audio, workers, show_progress(), stages)
+    limits = Limits(time_limit, gigabytes=memory_limit)
+    summary = extract(opened, visual, audio, workers, progress=show_progress(), extra=stages, limits=limits)
     typer.echo(summary)
     if drawn := update_contact_sheet(opened, sheet):
         typer.echo(f"contact sheet: {drawn}")

@@ -12,10 +12,10 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from tiktok_mm.audio import (
 from ..lib.core import UserError, error_text
 from ..lib.figures import save_figure
 from ..lib.media import av_logging_off, frame_skip_advice
-from ..lib.parallel import n_cores, one_thread, process_pool, submit_all
+from ..lib.parallel import Ended, Limits, n_cores, one_thread, run_limited
 from ..lib.stages import KNOWN_AT_POSTING, ExtraStage, StageInput, extra_runs
 from tiktok_mm.lib.store import (
     FEATURE_STAGES,
@@ -42,6 +42,7 @@ from tiktok_mm.lib.store import (
     features_header,
     hash_if_there,
     is_current,
+    part_of,
     stored_notices,
     stored_provenance,
     write_jsonl,
@@ -83,6 +84,11 @@ class ExtractTask:
         if not is_current(clip, provenance) or not audio_is_current(self.corpus, self.id, source, self.audio):
             return False
         return all(stage.is_current(self.video) for stage in self.extra)
+
+    def drop_parts(self) -> None:
+        "Remove what a process that was ended has begun to write."
+        for file in (*(self.corpus.features(stage, self.id) for stage in FEATURE_STAGES), self.corpus.wav(self.id)):
+            part_of(file).unlink(missing_ok=True)
 
     def drop_stale(self) -> None:
         "Remove what does not belong to the settings or to the file; without a file only the settings are compared."
@@ -137,33 +143,23 @@ def extract_one(task: ExtractTask) -> list[dict]:  # failures: id, stage, reason
     return failures
 
 # %% ../../nbs/pipeline/extract.ipynb #254fa95f
-def _prepare_process() -> None:
-    "One thread, and no messages of FFmpeg."
+def _prepare_process(audio: AudioConfig, extra: tuple[ExtraStage, ...]) -> None:
+    "One thread, no messages of FFmpeg, and the models."
     one_thread()
     av_logging_off()
+    load_whisper(audio.whisper, audio.language, audio.fast)
+    for stage in extra:
+        stage.prepare()
 
 
-def _run_pool(todo: list[ExtractTask], workers: int) -> Iterator[tuple[ExtractTask, list[dict]]]:
-    "Run tasks in parallel, yield each with its failures and remove it from `todo`; `BrokenProcessPool` on a crash."
-    with process_pool(workers, _prepare_process) as pool:
-        futures = submit_all(pool, extract_one, todo)
-        for future in as_completed(futures):
-            failures = future.result()
-            todo.remove(futures[future])
-            yield futures[future], failures
-
-# %% ../../nbs/pipeline/extract.ipynb #c24f3248
-def _run_all(tasks: list[ExtractTask], workers: int) -> Iterator[tuple[ExtractTask, list[dict]]]:
-    "Run all tasks and yield each with its failures, also if workers crash."
-    todo = list(tasks)
-    while todo:
-        try:
-            yield from _run_pool(todo, workers)
-        except BrokenProcessPool:
-            if workers == 1:
-                task = todo.pop(0)
-                yield task, [{"id": task.id, "stage": "decoding", "reason": "the process that read this video crashed"}]
-            workers = 1
+def _run_pool(todo: list[ExtractTask], workers: int, limits: Limits) -> Iterator[tuple[ExtractTask, list[dict]]]:
+    "Run tasks in parallel and yield each with its failures."
+    prepare = partial(_prepare_process, todo[0].audio, todo[0].extra)
+    for task, failures in run_limited(extract_one, todo, limits, workers, prepare, path=attrgetter("path")):
+        if isinstance(failures, Ended):
+            task.drop_parts()
+            failures = [{"id": task.id, "stage": "decoding", "reason": failures.reason}]
+        yield task, failures
 
 # %% ../../nbs/pipeline/extract.ipynb #07bb3377
 @dataclass
@@ -212,6 +208,7 @@ def extract(
     workers: int | None = None,  # processes; one per core by default
     progress: bool = True,  # show a progress bar
     extra: Sequence[ExtraStage] = (),  # extra stages, from `make_stages`
+    limits: Limits = Limits(),  # of each video
 ) -> ExtractionSummary:
     "Extract frames, sound, transcript, embedding and extra stages of every video that does not have them yet."
     from tqdm import tqdm
@@ -226,7 +223,7 @@ def extract(
     _write_failures(corpus, summary)
     workers = min(workers or n_cores(), max(1, len(todo)))
     with tqdm(total=len(todo), desc="extracting", unit="video", disable=not progress or not todo, leave=False) as bar:
-        for task, failures in _run_all(todo, workers):
+        for task, failures in _run_pool(todo, workers, limits) if todo else ():
             summary.extracted += not failures
             if failures:
                 task.drop_stale()
