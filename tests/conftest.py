@@ -40,3 +40,18 @@ def real_data() -> Path:
 def ffmpeg() -> str:
     "An ffmpeg binary to compare with."
     return pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+
+
+@pytest.fixture(scope="module")
+def in_this_process():
+    "Extract without other processes, whose start takes longer than these few videos."
+    from tiktok_mm.pipeline.extract import extract_one
+
+    def run_here(todo, workers, limits):
+        while todo:
+            task = todo.pop(0)
+            yield task, extract_one(task)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tiktok_mm.pipeline.extract._run_pool", run_here)
+        yield

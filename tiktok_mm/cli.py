@@ -21,7 +21,7 @@ from .commands.benchmark import benchmarks
 from .commands.models import models, report_test_video
 from .commands.scrape import scraping
 from .commands.serve import pages
-from .lib.core import UserError, listed, one_of
+from .lib.core import UserError, listed, one_of, printable
 from tiktok_mm.lib.options import (
     MACHINE,
     SETTINGS,
@@ -341,6 +341,8 @@ def demo(
 def main() -> None:
     "Run the command line; called by `tiktok-mm`."
     signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):  # a name of a file may hold what the terminal or UTF-8 cannot
+        stream.reconfigure(errors="backslashreplace")
     notes = logging.StreamHandler()
     notes.setFormatter(logging.Formatter("tiktok-mm: %(message)s"))
     logging.getLogger("tiktok_mm").addHandler(notes)
@@ -358,5 +360,5 @@ def _interrupt(*_) -> None:
 
 def _fail(message: str, code: int) -> int:
     "Print a line on standard error and give back the exit code."
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     return code

@@ -4,19 +4,21 @@
 
 # %% auto #0
 __all__ = ['BLOCK', 'BLOCKS', 'VERSIONS', 'EXTRA_STAGES', 'FIXED_ROWS', 'FEATURE_STAGES', 'part_of', 'atomic_write', 'write_json',
-           'as_json', 'write_jsonl', 'append_jsonl', 'read_jsonl', 'fold_events', 'Rejected', 'Corpus', 'content_hash',
-           'hash_if_there', 'Provenance', 'save_features', 'load_features', 'load_array', 'load_stage',
-           'features_header', 'stored_provenance', 'stored_notices', 'is_current', 'StaleFeatures', 'stale_features',
-           'common_settings', 'find_real_data']
+           'read_json', 'as_json', 'write_jsonl', 'append_jsonl', 'read_jsonl', 'whole_characters', 'fold_events',
+           'Rejected', 'Corpus', 'content_hash', 'hash_if_there', 'Provenance', 'save_features', 'load_features',
+           'load_array', 'load_stage', 'features_header', 'stored_provenance', 'stored_notices', 'is_current',
+           'StaleFeatures', 'stale_features', 'common_settings', 'find_real_data']
 
 # %% ../../nbs/lib/store.ipynb #38f1b276
 import hashlib
 import json
 import os
+import re
 import shlex
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .core import UserError, safe_id
+from .core import UserError, error_text, safe_id
 
 # %% ../../nbs/lib/store.ipynb #1ac2eeec
 def part_of(
@@ -42,6 +44,7 @@ def atomic_write(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = part_of(path)
+    part.unlink(missing_ok=True)  # of a run that was killed; or a link to a file elsewhere
     try:
         yield part
         with open(part, "rb+") as file:
@@ -54,7 +57,15 @@ def atomic_write(
 def write_json(path: str | Path, value) -> None:
     "Write `value` to `path` as indented JSON, atomically."
     with atomic_write(path) as part:
-        part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8", errors="backslashreplace")
+
+
+def read_json(path: str | Path) -> Any:
+    "The value in a JSON file; `UserError` if it cannot be read or is damaged."
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error_text(error)}") from None
 
 
 def as_json(value: Any) -> Any:
@@ -70,13 +81,14 @@ def as_json(value: Any) -> Any:
 
 def write_jsonl(path: str | Path, records: Iterable[dict]) -> None:
     "Write `records` to `path`, one JSON object a line, atomically."
-    with atomic_write(path) as part, open(part, "w", encoding="utf-8") as file:
+    coding = dict(encoding="utf-8", errors="backslashreplace")  # of names of files that are not UTF-8
+    with atomic_write(path) as part, open(part, "w", **coding) as file:
         file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 # %% ../../nbs/lib/store.ipynb #73cab3e2
 def append_jsonl(path: str | Path, record: dict) -> None:
     "Append `record` to `path` as one line, flushed to the disk; a line that was cut off before it is ended first."
-    line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+    line = json.dumps(record, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
     with open(path, "ab+") as file:
         if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
             line = b"\n" + line
@@ -95,15 +107,31 @@ def read_jsonl(path: str | Path) -> list[dict]:
     ]
 
 # %% ../../nbs/lib/store.ipynb #66a731a1
+_HALF = r"\\ud[89a-f][0-9a-f]{2}"  # of a character
+_SURROGATE = re.compile(r"\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|" + f"({_HALF})", re.IGNORECASE)
+
+
+def whole_characters(
+    text: str,  # JSON
+) -> str:
+    "JSON in which halves of characters, which no file can hold, are replaced by the sign for what cannot be read."
+    return _SURROGATE.sub(lambda found: r"\ufffd" if found[1] else found[0], text) if "\\u" in text else text
+
+
 def _parse_line(path, n: int, line: str, last: bool) -> dict | None:
     "Line `n` of a JSONL file as a record; None for an empty or a cut-off line."
     try:
-        return json.loads(line) if line.strip() else None
+        record = json.loads(whole_characters(line)) if line.strip() else None
     except json.JSONDecodeError as error:
         text = line.rstrip()
         if last or not text.endswith("}") or error.pos >= len(text) or error.msg.startswith("Unterminated"):
             return None
         raise UserError(f"{Path(path).name}, line {n}: not JSON ({error.msg})") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, thousands of brackets
+        raise UserError(f"{Path(path).name}, line {n}: not JSON (too long a number, or nested too deeply)") from None
+    if record is None or isinstance(record, dict):
+        return record
+    raise UserError(f"{Path(path).name}, line {n}: not a record")
 
 # %% ../../nbs/lib/store.ipynb #198cacbf
 def fold_events(
@@ -113,7 +141,7 @@ def fold_events(
     records: dict[str, dict] = {}
     for event in events:
         if "id" in event:
-            records.setdefault(event["id"], {}).update(event)
+            records.setdefault(str(event["id"]), {}).update(event)
     return list(records.values())
 
 # %% ../../nbs/lib/store.ipynb #67bdad1c
@@ -184,11 +212,10 @@ def content_hash(
 def hash_if_there(
     path: Any,  # a path, or what stands in a table where there is none
 ) -> str | None:
-    "`content_hash`; None if there is no file or it cannot be read."
-    try:
-        return content_hash(path) if isinstance(path, Path) else None
-    except OSError:
-        return None
+    "`content_hash`; None if there is no file, if it is a device or a pipe, or if it cannot be read."
+    with suppress(OSError):
+        return content_hash(path) if isinstance(path, Path) and stat.S_ISREG(path.stat().st_mode) else None
+    return None
 
 # %% ../../nbs/lib/store.ipynb #5a1e0003
 VERSIONS = {  # of what each stage writes: raised whenever the same source and settings give another output
@@ -228,9 +255,11 @@ class Provenance:
     def from_dict(cls, stored: Any) -> "Provenance | None":
         "From what a header holds; None if that is not a provenance."
         try:
-            return cls(**stored)
+            made = cls(**stored)
         except (TypeError, KeyError):
             return None
+        kinds = {"settings": dict, "source": str, "options": str, "version": int}
+        return made if all(isinstance(getattr(made, name), kind) for name, kind in kinds.items()) else None
 
     @property
     def video(self) -> str:
@@ -259,18 +288,31 @@ def save_features(
 
 
 def load_features(path: str | Path) -> dict[str, np.ndarray]:
-    "The arrays that `save_features` wrote."
+    "The arrays that `save_features` wrote; `UserError` if the file is damaged."
     from safetensors.numpy import load_file
 
-    return load_file(path)
+    with _reading(path):
+        return load_file(path)
 
 
 def load_array(path: str | Path, name: str) -> np.ndarray:
     "One of the arrays that `save_features` wrote; the others are not read."
     from safetensors import safe_open
 
-    with safe_open(path, "np") as file:
+    with _reading(path), safe_open(path, "np") as file:
         return file.get_tensor(name)
+
+
+@contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
+    "A file that is not what its header says is a `UserError`."
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        advice = f"{Path(path).name} is damaged ({error_text(error)}): remove it and run extract again"
+        raise UserError(advice) from None
 
 
 def load_stage(
@@ -285,13 +327,16 @@ def load_stage(
     return load_features(path)
 
 # %% ../../nbs/lib/store.ipynb #1584e8f5
-def features_header(path: str | Path) -> dict:  # {"provenance": …, "metadata": {…}}; empty if there is no readable file
+def features_header(path: str | Path) -> dict:  # {"provenance": …, "metadata": {…}}; empty if there is no whole file
     "The provenance and the metadata of a feature file, without reading its arrays."
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with open(path, "rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        return json.loads(header["__metadata__"]["about"])
-    except (OSError, ValueError, KeyError, TypeError, MemoryError, OverflowError):
+        with safe_open(path, "np") as file:  # its header has to agree with its length
+            header = json.loads(file.metadata()["about"])
+        parts = header["provenance"], header["metadata"]
+        return header if all(isinstance(part, dict) for part in parts) else {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError):
         return {}
 
 

@@ -30,7 +30,7 @@ from tiktok_mm.audio import (
     load_transcript,
     write_transcripts,
 )
-from ..lib.core import UserError, error_text
+from ..lib.core import UserError, error_text, printable
 from ..lib.figures import save_figure
 from ..lib.media import av_logging_off, frame_skip_advice
 from ..lib.parallel import Ended, Limits, n_cores, one_thread, run_limited
@@ -133,7 +133,7 @@ def extract_one(task: ExtractTask) -> list[dict]:  # failures: id, stage, reason
     if task.path is None:
         return [{"id": task.id, "stage": "file", "reason": "no video file has this id"}]
     if reason := cannot_open(task.path):
-        return [{"id": task.id, "stage": "file", "reason": f"{task.path.name}: {reason}"}]
+        return [{"id": task.id, "stage": "file", "reason": printable(f"{task.path.name}: {reason}")}]
     failures = []
     for stage, run in task.stages():
         try:
