@@ -11,7 +11,7 @@ from tiktok_mm.audio import AudioConfig
 from tiktok_mm.data import check_corpus, open_corpus
 from tiktok_mm.lib.media import probe_all
 from tiktok_mm.lib.parallel import Limits
-from tiktok_mm.lib.store import find_real_data, load_features, part_of
+from tiktok_mm.lib.store import find_real_data, load_features
 from tiktok_mm.pipeline.extract import extract
 
 LIMITS = Limits(seconds=60, seconds_per_mb=0, gigabytes=2)

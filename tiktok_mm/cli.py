@@ -51,6 +51,7 @@ from tiktok_mm.lib.options import (
     option,
     show_progress,
 )
+from .lib.writing import why_unwritable
 
 # %% ../nbs/cli.ipynb #74dfc1fe
 class Resumable(TyperGroup):
@@ -351,6 +352,10 @@ def main() -> None:
         app(prog_name="tiktok-mm")
     except UserError as error:
         sys.exit(_fail(f"tiktok-mm: {error}", 2))
+    except (OSError, RuntimeError) as error:  # such as a full disk, in a library
+        if not (reason := why_unwritable(error)):
+            raise
+        sys.exit(_fail(f"tiktok-mm: {getattr(error, 'filename', None) or 'a file'} cannot be written: {reason}", 2))
 
 
 def _interrupt(*_) -> None:

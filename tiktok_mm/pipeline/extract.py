@@ -7,12 +7,10 @@ __all__ = ['ExtractTask', 'extract_one', 'ExtractionSummary', 'extract', 'views_
            'update_contact_sheet']
 
 # %% ../../nbs/pipeline/extract.ipynb #4a7129c2
-import errno
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from operator import attrgetter
@@ -42,7 +40,6 @@ from tiktok_mm.lib.store import (
     features_header,
     hash_if_there,
     is_current,
-    part_of,
     stored_notices,
     stored_provenance,
     write_jsonl,
@@ -50,6 +47,7 @@ from tiktok_mm.lib.store import (
 from ..lib.text import fit_text, fonts_for
 from ..lib.tracks import cannot_open
 from ..lib.whisper_models import load_whisper
+from ..lib.writing import CannotWrite, only_run, part_of, writing
 from ..visual import VisualConfig, extract_visual, load_clip, visual_provenance
 
 # %% ../../nbs/pipeline/extract.ipynb #3fe84569
@@ -103,31 +101,6 @@ class ExtractTask:
                 file.unlink(missing_ok=True)
 
 # %% ../../nbs/pipeline/extract.ipynb #ca91c5b9
-_FATAL_ERRORS = {
-    errno.ENOSPC: "the disk is full: make room",
-    errno.EDQUOT: "your disk quota is used up: make room",
-    errno.EROFS: "the corpus folder is read-only: make it writable, or give --out FOLDER",
-    errno.EACCES: "there is no permission to write to the corpus folder: make it writable",
-}
-
-
-def _reason(error: Exception) -> str:
-    "The reason of a failure in one line; `UserError` if every other video would fail for it, too."
-    for code, text in _FATAL_ERRORS.items():
-        if getattr(error, "errno", None) == code or os.strerror(code) in str(error):
-            raise UserError(f"{text} and run the same command again; finished videos are kept")
-    return error_text(error)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    "A failure to write a file of the corpus is a `UserError`."
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {_reason(error)}") from None
-
-
 def extract_one(task: ExtractTask) -> list[dict]:  # failures: id, stage, reason
     "Run all stages of one video and return its failures."
     if task.path is None:
@@ -138,8 +111,12 @@ def extract_one(task: ExtractTask) -> list[dict]:  # failures: id, stage, reason
     for stage, run in task.stages():
         try:
             run()
+        except CannotWrite:
+            raise
+        except MemoryError:
+            failures.append({"id": task.id, "stage": stage, "reason": "there is too little memory to read it"})
         except Exception as error:
-            failures.append({"id": task.id, "stage": stage, "reason": _reason(error)})
+            failures.append({"id": task.id, "stage": stage, "reason": error_text(error)})
     return failures
 
 # %% ../../nbs/pipeline/extract.ipynb #254fa95f
@@ -211,15 +188,23 @@ def extract(
     limits: Limits = Limits(),  # of each video
 ) -> ExtractionSummary:
     "Extract frames, sound, transcript, embedding and extra stages of every video that does not have them yet."
-    from tqdm import tqdm
-
     audio = audio.for_corpus(corpus)  # a wrong language fails here, and a wrong name in the next line but one, once
     tasks = _make_tasks(corpus, visual, audio, tuple(extra))
     load_whisper(audio.whisper, audio.language, audio.fast)
     for stage in extra:
         stage.prepare()
+    with only_run(corpus.folder, "extract"):
+        return _extract(corpus, tasks, workers, progress, limits)
+
+
+def _extract(
+    corpus: Corpus, tasks: list[ExtractTask], workers: int | None, progress: bool, limits: Limits
+) -> ExtractionSummary:
+    "Run the tasks that are not done."
+    from tqdm import tqdm
+
     todo = [task for task in tasks if not task.is_done()]
-    summary = ExtractionSummary(len(tasks), cached=len(tasks) - len(todo), whisper=audio.whisper)
+    summary = ExtractionSummary(len(tasks), cached=len(tasks) - len(todo), whisper=tasks[0].audio.whisper)
     _write_failures(corpus, summary)
     workers = min(workers or n_cores(), max(1, len(todo)))
     with tqdm(total=len(todo), desc="extracting", unit="video", disable=not progress or not todo, leave=False) as bar:
@@ -237,8 +222,8 @@ def extract(
     }
     headers = [features_header(corpus.features("visual", task.id)) for task in tasks if task.id not in failed]
     frames = [header.get("metadata", {}).get("frames", 0) for header in headers]
-    summary.advice = frame_skip_advice(frames, visual.frame_skip)
-    with _writing(corpus.file("transcripts.jsonl")):
+    summary.advice = frame_skip_advice(frames, tasks[0].visual.frame_skip)
+    with writing(corpus.file("transcripts.jsonl")):
         write_transcripts(corpus.subset(~corpus.table.id.duplicated()))
     return summary
 
@@ -263,7 +248,7 @@ def _make_tasks(
 def _write_failures(corpus: Corpus, summary: ExtractionSummary) -> None:
     "Write `failures.jsonl`, or remove it if nothing failed."
     path = corpus.file("failures.jsonl")
-    with _writing(path):
+    with writing(path):
         if summary.failures:
             write_jsonl(path, summary.failures)
         elif path.exists():
@@ -377,7 +362,7 @@ def update_contact_sheet(
     provenance = Provenance("sheet", settings, _sheet_source(corpus))
     if _stored_sheet_provenance(path) != provenance:
         extracted = any(corpus.features("visual", id).exists() for id in corpus.table.id)
-        with _writing(path):
+        with writing(path):
             path.unlink(missing_ok=True)
             if draw and extracted:
                 save_figure(contact_sheet(corpus, videos, frames), path, comment=json.dumps(asdict(provenance)))
