@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tiktok_mm.lib.media import av_logging_off
 from tiktok_mm.lib.store import find_real_data
@@ -13,6 +14,12 @@ av_logging_off()
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="many more random cases: hours, not seconds; run nightly")
+
+
+def pytest_configure(config):
+    settings.register_profile("short", max_examples=60, deadline=None, derandomize=True, database=None)
+    settings.register_profile("long", max_examples=3000, deadline=None, database=None)
+    settings.load_profile("long" if config.getoption("--long") else "short")
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import json
 import logging
 import signal
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -343,7 +344,8 @@ def main() -> None:
     "Run the command line; called by `tiktok-mm`."
     signal.signal(signal.SIGTERM, _interrupt)
     for stream in (sys.stdout, sys.stderr):  # a name of a file may hold what the terminal or UTF-8 cannot
-        stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     notes = logging.StreamHandler()
     notes.setFormatter(logging.Formatter("tiktok-mm: %(message)s"))
     logging.getLogger("tiktok_mm").addHandler(notes)

@@ -56,9 +56,8 @@ def as_json(value: Any) -> Any:
 
 
 def write_jsonl(path: str | Path, records: Iterable[dict]) -> None:
-    "Write `records` to `path`, one JSON object a line, atomically."
-    coding = dict(encoding="utf-8", errors="backslashreplace")  # of names of files that are not UTF-8
-    with atomic_write(path) as part, open(part, "w", **coding) as file:
+    "Write `records` to `path`, one JSON object a line, atomically; names of files that are not UTF-8 are escaped."
+    with atomic_write(path) as part, open(part, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 # %% ../../nbs/lib/store.ipynb #73cab3e2
