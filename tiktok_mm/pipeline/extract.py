@@ -31,7 +31,7 @@ from tiktok_mm.audio import (
 from ..lib.core import UserError, error_text, printable
 from ..lib.figures import save_figure
 from ..lib.media import av_logging_off, frame_skip_advice
-from ..lib.parallel import Ended, Limits, n_cores, one_thread, run_limited
+from ..lib.parallel import Ended, Limits, n_cores, run_limited
 from ..lib.stages import KNOWN_AT_POSTING, ExtraStage, StageInput, extra_runs
 from tiktok_mm.lib.store import (
     FEATURE_STAGES,
@@ -121,8 +121,7 @@ def extract_one(task: ExtractTask) -> list[dict]:  # failures: id, stage, reason
 
 # %% ../../nbs/pipeline/extract.ipynb #254fa95f
 def _prepare_process(audio: AudioConfig, extra: tuple[ExtraStage, ...]) -> None:
-    "One thread, no messages of FFmpeg, and the models."
-    one_thread()
+    "No messages of FFmpeg, and the models."
     av_logging_off()
     load_whisper(audio.whisper, audio.language, audio.fast)
     for stage in extra:
