@@ -3,12 +3,29 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tiktok_mm.lib.media import av_logging_off
 from tiktok_mm.lib.store import find_real_data
 
 ROOT = Path(__file__).parents[1]
 av_logging_off()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="many more random cases: hours, not seconds; run nightly")
+
+
+def pytest_configure(config):
+    settings.register_profile("short", max_examples=60, deadline=None, derandomize=True, database=None)
+    settings.register_profile("long", max_examples=3000, deadline=None, database=None)
+    settings.load_profile("long" if config.getoption("--long") else "short")
+
+
+@pytest.fixture(scope="session")
+def long(request) -> bool:
+    "Whether the tests with random cases draw many more of them."
+    return request.config.getoption("--long")
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +47,18 @@ def real_data() -> Path:
 def ffmpeg() -> str:
     "An ffmpeg binary to compare with."
     return pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+
+
+@pytest.fixture(scope="module")
+def in_this_process():
+    "Extract without other processes, whose start takes longer than these few videos."
+    from tiktok_mm.pipeline.extract import extract_one
+
+    def run_here(todo, workers, limits):
+        while todo:
+            task = todo.pop(0)
+            yield task, extract_one(task)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tiktok_mm.pipeline.extract._run_pool", run_here)
+        yield

@@ -159,7 +159,7 @@ def test_a_read_only_corpus_is_one_line(small, tmp_path):
             pytest.skip("needs the right to mount a folder read-only")
         run = subprocess.run([*COMMAND, str(small), "--whisper", "demo"], capture_output=True, text=True)
         assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1)
-        assert "the corpus folder is read-only: make it writable, or give --out FOLDER" in run.stderr
+        assert "the folder is read-only: make it writable, or give --out FOLDER" in run.stderr
         elsewhere = subprocess.run([*run.args, "--out", str(tmp_path / "made")], capture_output=True, text=True)
         assert (elsewhere.returncode, elsewhere.stderr) == (0, "")
         assert extract(open_corpus(tmp_path / "made"), audio=AudioConfig("demo"), progress=False).cached == 2

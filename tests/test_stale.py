@@ -18,26 +18,13 @@ from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.splits import near_duplicates
 from tiktok_mm.lib.store import features_header, load_features, read_jsonl, save_features, stored_provenance
 from tiktok_mm.lib.whisper_models import checkpoint_file
-from tiktok_mm.pipeline.extract import extract, extract_one, update_contact_sheet
+from tiktok_mm.pipeline.extract import extract, update_contact_sheet
 from tiktok_mm.regression import train_by_id
 from tiktok_mm.visual import VisualConfig
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
 RUN, EPOCHS = "ensemble-compact", 1
 DENSER = VisualConfig(frame_skip=100)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_this_process():
-    "Extract without other processes, whose start takes longer than these few videos."
-
-    def run_here(todo, workers):
-        while todo:
-            task = todo.pop(0)
-            yield task, extract_one(task)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tiktok_mm.pipeline.extract._run_pool", run_here)
-        yield
 
 
 @pytest.fixture(scope="module")

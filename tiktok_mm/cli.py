@@ -10,6 +10,7 @@ import json
 import logging
 import signal
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from .commands.benchmark import benchmarks
 from .commands.models import models, report_test_video
 from .commands.scrape import scraping
 from .commands.serve import pages
-from .lib.core import UserError, listed, one_of
+from .lib.core import UserError, listed, one_of, printable
 from tiktok_mm.lib.options import (
     MACHINE,
     SETTINGS,
@@ -32,6 +33,7 @@ from tiktok_mm.lib.options import (
     ExtraStages,
     LoggerName,
     MaxSteps,
+    MemoryLimit,
     ModelPreset,
     Name,
     Number,
@@ -44,11 +46,13 @@ from tiktok_mm.lib.options import (
     SplitKind,
     SplitSeed,
     SwinWeights,
+    TimeLimit,
     Whisper,
     Workers,
     option,
     show_progress,
 )
+from .lib.writing import why_unwritable
 
 # %% ../nbs/cli.ipynb #74dfc1fe
 class Resumable(TyperGroup):
@@ -151,6 +155,8 @@ def extract(
     ] = None,
     sheet: Annotated[bool, typer.Option(help="Also draw contact_sheet.png.")] = True,
     extra: ExtraStages = None,
+    time_limit: TimeLimit = 600,
+    memory_limit: MemoryLimit = 4,
 ):
     """Extract frames, sound, transcript and embedding of every video of a corpus.
 
@@ -161,6 +167,7 @@ def extract(
     from tiktok_mm.audio import AUDIO_PRESETS
     from tiktok_mm.beyond.extras import chosen_stages
     from tiktok_mm.data import open_corpus, refer_to
+    from tiktok_mm.lib.parallel import Limits
     from tiktok_mm.pipeline.extract import extract, update_contact_sheet
     from tiktok_mm.visual import VISUAL_PRESETS
 
@@ -168,7 +175,8 @@ def extract(
     audio = replace(AUDIO_PRESETS[preset], language=language, fast=fast)
     opened = refer_to(open_corpus(corpus), out) if out else open_corpus(corpus)
     audio, stages = replace(audio, whisper=whisper or audio.whisper), chosen_stages(extra or [])
-    summary = extract(opened, visual, audio, workers, show_progress(), stages)
+    limits = Limits(time_limit, gigabytes=memory_limit)
+    summary = extract(opened, visual, audio, workers, progress=show_progress(), extra=stages, limits=limits)
     typer.echo(summary)
     if drawn := update_contact_sheet(opened, sheet):
         typer.echo(f"contact sheet: {drawn}")
@@ -335,6 +343,9 @@ def demo(
 def main() -> None:
     "Run the command line; called by `tiktok-mm`."
     signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):  # a name of a file may hold what the terminal or UTF-8 cannot
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     notes = logging.StreamHandler()
     notes.setFormatter(logging.Formatter("tiktok-mm: %(message)s"))
     logging.getLogger("tiktok_mm").addHandler(notes)
@@ -343,6 +354,10 @@ def main() -> None:
         app(prog_name="tiktok-mm")
     except UserError as error:
         sys.exit(_fail(f"tiktok-mm: {error}", 2))
+    except (OSError, RuntimeError) as error:  # such as a full disk, in a library
+        if not (reason := why_unwritable(error)):
+            raise
+        sys.exit(_fail(f"tiktok-mm: {getattr(error, 'filename', None) or 'a file'} cannot be written: {reason}", 2))
 
 
 def _interrupt(*_) -> None:
@@ -352,5 +367,5 @@ def _interrupt(*_) -> None:
 
 def _fail(message: str, code: int) -> int:
     "Print a line on standard error and give back the exit code."
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     return code

@@ -20,7 +20,7 @@ import pandas as pd
 from .formats.files import VIDEO_SUFFIXES, VideoFiles
 from .formats.records import build_table
 from .formats.sources import Source, find_sources
-from .lib.core import UserError, safe_id
+from .lib.core import UserError, printable, safe_id
 from .lib.media import FRAME_SKIP, frame_skip_advice, probe_all
 from .lib.splits import group_videos, make_split, near_duplicate_pairs
 from tiktok_mm.lib.store import (
@@ -245,7 +245,7 @@ def _refuse_unseen(corpus: Corpus, media: pd.DataFrame, files: VideoFiles) -> No
     "`UserError` if there is no video file for any row, or none that can be read."
     first = media.index[0]
     if (media.error == "file is missing").all():
-        names = ", ".join(path.name for path in files.paths[:3]) or "no video file"
+        names = ", ".join(printable(path.name) for path in files.paths[:3]) or "no video file"
         more = ", …" if len(files.paths) > 3 else ""
         raise UserError(
             f"none of the {len(media)} videos is in {corpus.folder}: looked for files with the id in their name, as "
@@ -273,7 +273,7 @@ def check_corpus(
     found = _findings(corpus, media, pairs, groups, files)
     found["stale features"] = list(stale.videos.items()) if stale else []
     rows = [
-        {"check": name, "level": CHECKS[name][0], "id": id, "detail": detail}
+        {"check": name, "level": CHECKS[name][0], "id": printable(id), "detail": printable(detail)}
         for name in CHECKS
         for id, detail in found[name]
     ]

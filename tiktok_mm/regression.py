@@ -12,6 +12,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -41,7 +42,7 @@ from .lib.rates import best_rate, constant_losses, video_losses
 from .lib.registry import BUILT_IN, OWN_MODELS, TIME_AXIS, build_own
 from .lib.runs import RunConfig, default_runs, extra_stages, find_run, read_run, with_seeds
 from .lib.splits import SMALL_CORPUS, SPLITS, Split, default_sizes, make_split, near_duplicates
-from .lib.store import VERSIONS, Corpus, atomic_write, stale_features, write_json
+from .lib.store import VERSIONS, Corpus, atomic_write, read_json, stale_features, write_json
 from .lib.targets import ScaledOutput, TargetScaler
 from tiktok_mm.lib.training import (
     best_precision,
@@ -160,9 +161,9 @@ def _train_with_rate(
 ) -> dict[str, Any]:  # train_loss, valid_loss, and valid_losses: that of each validation video
     "Train a model with the learning rate of a run and store its weights, unless an interrupted run has done so."
     identity = json.loads(json.dumps(metadata | {"lr": run.training.lr}))
-    stored = json.loads((place / "loss.json").read_text()) if (place / "loss.json").exists() else {}
-    if stored.get("identity") == identity:
-        return stored["losses"]
+    with suppress(UserError, AttributeError, KeyError):  # there is none, or it is damaged
+        if (stored := read_json(place / "loss.json"))["identity"] == identity:
+            return stored["losses"]
     model = _untrained(run, train, outputs)
     loss = objective(run.loss)
     log = train_model(model, loss, train, place, run.training, valid, metadata=identity, progress=progress)

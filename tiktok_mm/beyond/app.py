@@ -31,6 +31,7 @@ from ..formats.files import VIDEO_SUFFIXES
 from ..lib.core import UserError, error_text, parse_count
 from ..lib.media import probe
 from ..lib.stages import KNOWN_AT_POSTING
+from ..lib.tables import no_formula
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 try:
@@ -84,11 +85,7 @@ def csv_bytes(
     table: pd.DataFrame,
 ) -> bytes:  # UTF-8 with a byte order mark, as spreadsheets expect it
     "A table as CSV; a text that a spreadsheet would take for a formula gets an apostrophe before it."
-    return table.map(_no_formula).to_csv(index=False).encode("utf-8-sig")
-
-
-def _no_formula(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and re.match(r"\s*[=+\-@＝＋－＠]|[\t\r\n]", value) else value
+    return table.map(no_formula).to_csv(index=False).encode("utf-8-sig")
 
 # %% ../../nbs/beyond/app.ipynb #a9900014
 def about(

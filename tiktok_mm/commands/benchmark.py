@@ -40,14 +40,13 @@ def smpd(
     Every post of the test folder is predicted, whatever is missing in its row. Metrics are printed where labels are."""
     from tiktok_mm.beyond.benchmark import held_out, run_benchmark
     from tiktok_mm.beyond.smpd import read_posts
-    from tiktok_mm.lib.store import atomic_write
+    from tiktok_mm.lib.tables import write_csv
 
     known = read_posts(train)
     if not known.outcome.notna().any():
         raise UserError(f"{train} has no popularity.jsonl with labels to learn from")
     known, new = (known, read_posts(test)) if test else held_out(known)
     result = run_benchmark(known, new, features, suspects=not without_suspects)
-    with atomic_write(out) as part:
-        result.posts.to_csv(part, index=False)
+    write_csv(out, result.posts)
     typer.echo(result)
     typer.echo(f"{len(result.posts)} predictions in {out}")

@@ -311,7 +311,7 @@ def to_seconds(
 
 def _to_seconds(value) -> float:
     "A duration from a number, `0:12`, `PT12S` or `12 s`; NaN if it is none."
-    text = str(value).strip().lower().replace(",", ".")
+    text = str(value)[:40].strip().lower().replace(",", ".")
     if clock := re.fullmatch(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)", text):
         return int(clock[1] or 0) * 3600 + int(clock[2]) * 60 + float(clock[3])
     if iso := re.fullmatch(r"pt(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", text):

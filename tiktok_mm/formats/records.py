@@ -186,7 +186,7 @@ def _dots_group(cells: list) -> bool:
     "Whether a single dot separates thousands in this column: all dots stand where it would be."
     texts = {cell.strip() for cell in cells if isinstance(cell, str)}
     dotted = {text for text in texts if "." in text and not text.endswith(".0")}
-    large = any(text.isdigit() and int(text) >= 1000 for text in texts)
+    large = any(text.isdigit() and float(text[:20]) >= 1000 for text in texts)
     same = bool(dotted) and all(map(_GROUPS.fullmatch, dotted))
     return same and (any(text.count(".") > 1 for text in dotted) or (len(dotted) >= 3 and not large))
 

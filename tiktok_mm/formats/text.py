@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..lib.core import UserError, error_text
+from ..lib.store import whole_characters
 
 # %% ../../nbs/formats/text.ipynb #d60b2666
 ENCODINGS = ["utf_16", "utf_16_le", "cp1252", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1250"]
@@ -118,7 +119,7 @@ Numbered = list[tuple[int, object]]  # (line, what stands there)
 def _loads(text: str):
     "JSON with floating-point numbers as text; also JSON within a JSON string, and what Python prints of such a value."
     try:
-        value = json.loads(text, parse_float=str, parse_constant=_nothing)
+        value = json.loads(whole_characters(text), parse_float=str, parse_constant=_nothing)
         return _loads(value) if isinstance(value, str) and value.lstrip()[:1] in ("{", "[") else value
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
@@ -141,6 +142,7 @@ def read_json(
     name: str = "the file",  # for messages
 ) -> tuple[Numbered, list[tuple[int, str]]]:  # the values, and the lines that are not JSON with the reason
     "The JSON values of a text: one, one a line, or one after the other; `UserError` if it holds none."
+    text = whole_characters(text)
     text = _ASSIGNED.sub("", text).rstrip(" ;\r\n\t") if _ASSIGNED.match(text) else text
     try:
         return [(1, _loads(text))], []

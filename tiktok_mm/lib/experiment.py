@@ -17,7 +17,7 @@ from .batch import Dataset
 from .core import UserError, safe_id
 from .leakage import refuse_leaks
 from .splits import Split
-from .store import Corpus, common_settings, write_json
+from .store import Corpus, common_settings, read_json, write_json
 
 # %% ../../nbs/lib/experiment.ipynb #e0010002
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ def claim_folder(
     folder = Path(folder)
     for file, value in {"experiment.json": asdict(config), "split.json": asdict(split)}.items():
         value, path = json.loads(json.dumps(value)), folder / file
-        stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else value
+        stored = read_json(path) if path.exists() else value
+        if not isinstance(stored, dict):
+            raise UserError(f"{path} is not what this program wrote: remove it, or choose another --name")
         if differ := [
             f"{key} {_brief(stored.get(key))}, not {_brief(value[key])}"
             for key in value

@@ -266,7 +266,7 @@ def read_run(
     path = Path(folder) / "run.json" if Path(folder).is_dir() else Path(folder)
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{folder} holds no trained run: {error_text(error)}") from None
     if not isinstance(stored, dict) or not {"run", "inputs", "split", "target"} <= stored.keys():
         raise UserError(f"{folder} holds no trained run: {path.name} is something else")

@@ -7,7 +7,6 @@ __all__ = ['PAPER_SIZES', 'SMALL_SIZES', 'SMALL_CORPUS', 'MIN_VIDEOS', 'SPLITS',
            'near_duplicates', 'default_sizes', 'Split', 'make_split']
 
 # %% ../../nbs/lib/splits.ipynb #e1fc44e1
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import UserError, one_of
+from .core import UserError, error_text, one_of
 from .media import probe_all
-from .store import write_json
+from .store import read_json, write_json
 
 # %% ../../nbs/lib/splits.ipynb #cbd1f660
 def near_duplicate_pairs(
@@ -95,10 +94,9 @@ class Split:
     def load(cls, path: str | Path) -> "Split":
         "Read a split that `save` wrote."
         try:
-            stored = json.loads(Path(path).read_text())
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} is not a stored split: {error}") from None
-        return cls.from_dict(stored)
+            return cls.from_dict(read_json(path))
+        except (UserError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} is not a stored split: {error_text(error)}") from None
 
     @classmethod
     def from_dict(cls, stored: dict) -> "Split":

@@ -9,7 +9,9 @@ __all__ = ['NoMedia', 'not_media', 'cannot_open', 'open_media', 'name_of', 'miss
 
 # %% ../../nbs/lib/tracks.ipynb #31a70380
 import mmap
+import os
 import re
+import stat
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -112,6 +114,8 @@ def cannot_open(
 ) -> str:  # such as "no such file"; empty if it can be opened
     "Why a file cannot be opened."
     try:
+        if not (stat.S_ISREG(mode := os.stat(path).st_mode) or stat.S_ISDIR(mode)):
+            return "a device or a pipe, not a video"  # which may have no end
         with open(path, "rb"):
             return ""
     except FileNotFoundError:

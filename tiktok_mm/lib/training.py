@@ -18,7 +18,7 @@ import shutil
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from .batch import Batch, Dataset
 from .core import UserError, flush_denormals, one_of
-from .store import atomic_write, write_json
+from .store import atomic_write, read_json, write_json
 
 # %% ../../nbs/lib/training.ipynb #a59a575b
 _log = logging.getLogger("tiktok_mm")
@@ -424,9 +424,10 @@ def same_run(folder: str | Path, metadata: dict, model: nn.Module) -> bool:
     run, weights = Path(folder) / "run.json", Path(folder) / "weights.safetensors"
     if not (run.exists() and weights.exists()):
         return False
-    if not json.loads(json.dumps(metadata)).items() <= json.loads(run.read_text()).items():
-        return False
-    return _shapes(weights) == {name: list(value.shape) for name, value in model.state_dict().items()}
+    with suppress(UserError, AttributeError):  # a damaged file is that of another run
+        if json.loads(json.dumps(metadata)).items() <= read_json(run).items():
+            return _shapes(weights) == {name: list(value.shape) for name, value in model.state_dict().items()}
+    return False
 
 
 def _shapes(weights: Path) -> dict[str, list[int]]:

@@ -7,15 +7,13 @@ __all__ = ['ExtractTask', 'extract_one', 'ExtractionSummary', 'extract', 'views_
            'update_contact_sheet']
 
 # %% ../../nbs/pipeline/extract.ipynb #4a7129c2
-import errno
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +28,10 @@ from tiktok_mm.audio import (
     load_transcript,
     write_transcripts,
 )
-from ..lib.core import UserError, error_text
+from ..lib.core import UserError, error_text, printable
 from ..lib.figures import save_figure
 from ..lib.media import av_logging_off, frame_skip_advice
-from ..lib.parallel import n_cores, process_pool, submit_all
+from ..lib.parallel import Ended, Limits, n_cores, run_limited
 from ..lib.stages import KNOWN_AT_POSTING, ExtraStage, StageInput, extra_runs
 from tiktok_mm.lib.store import (
     FEATURE_STAGES,
@@ -49,6 +47,7 @@ from tiktok_mm.lib.store import (
 from ..lib.text import fit_text, fonts_for
 from ..lib.tracks import cannot_open
 from ..lib.whisper_models import load_whisper
+from ..lib.writing import CannotWrite, only_run, part_of, writing
 from ..visual import VisualConfig, extract_visual, load_clip, visual_provenance
 
 # %% ../../nbs/pipeline/extract.ipynb #3fe84569
@@ -84,6 +83,11 @@ class ExtractTask:
             return False
         return all(stage.is_current(self.video) for stage in self.extra)
 
+    def drop_parts(self) -> None:
+        "Remove what a process that was ended has begun to write."
+        for file in (*(self.corpus.features(stage, self.id) for stage in FEATURE_STAGES), self.corpus.wav(self.id)):
+            part_of(file).unlink(missing_ok=True)
+
     def drop_stale(self) -> None:
         "Remove what does not belong to the settings or to the file; without a file only the settings are compared."
         source = hash_if_there(self.path)
@@ -97,67 +101,41 @@ class ExtractTask:
                 file.unlink(missing_ok=True)
 
 # %% ../../nbs/pipeline/extract.ipynb #ca91c5b9
-_FATAL_ERRORS = {
-    errno.ENOSPC: "the disk is full: make room",
-    errno.EDQUOT: "your disk quota is used up: make room",
-    errno.EROFS: "the corpus folder is read-only: make it writable, or give --out FOLDER",
-    errno.EACCES: "there is no permission to write to the corpus folder: make it writable",
-}
-
-
-def _reason(error: Exception) -> str:
-    "The reason of a failure in one line; `UserError` if every other video would fail for it, too."
-    for code, text in _FATAL_ERRORS.items():
-        if getattr(error, "errno", None) == code or os.strerror(code) in str(error):
-            raise UserError(f"{text} and run the same command again; finished videos are kept")
-    return error_text(error)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    "A failure to write a file of the corpus is a `UserError`."
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {_reason(error)}") from None
-
-
 def extract_one(task: ExtractTask) -> list[dict]:  # failures: id, stage, reason
     "Run all stages of one video and return its failures."
     if task.path is None:
         return [{"id": task.id, "stage": "file", "reason": "no video file has this id"}]
     if reason := cannot_open(task.path):
-        return [{"id": task.id, "stage": "file", "reason": f"{task.path.name}: {reason}"}]
+        return [{"id": task.id, "stage": "file", "reason": printable(f"{task.path.name}: {reason}")}]
     failures = []
     for stage, run in task.stages():
         try:
             run()
+        except CannotWrite:
+            raise
+        except MemoryError:
+            failures.append({"id": task.id, "stage": stage, "reason": "there is too little memory to read it"})
         except Exception as error:
-            failures.append({"id": task.id, "stage": stage, "reason": _reason(error)})
+            failures.append({"id": task.id, "stage": stage, "reason": error_text(error)})
     return failures
 
 # %% ../../nbs/pipeline/extract.ipynb #254fa95f
-def _run_pool(todo: list[ExtractTask], workers: int) -> Iterator[tuple[ExtractTask, list[dict]]]:
-    "Run tasks in parallel, yield each with its failures and remove it from `todo`; `BrokenProcessPool` on a crash."
-    with process_pool(workers, av_logging_off) as pool:
-        futures = submit_all(pool, extract_one, todo)
-        for future in as_completed(futures):
-            failures = future.result()
-            todo.remove(futures[future])
-            yield futures[future], failures
+def _prepare_process(audio: AudioConfig, extra: tuple[ExtraStage, ...]) -> None:
+    "No messages of FFmpeg, and the models."
+    av_logging_off()
+    load_whisper(audio.whisper, audio.language, audio.fast)
+    for stage in extra:
+        stage.prepare()
 
-# %% ../../nbs/pipeline/extract.ipynb #c24f3248
-def _run_all(tasks: list[ExtractTask], workers: int) -> Iterator[tuple[ExtractTask, list[dict]]]:
-    "Run all tasks and yield each with its failures, also if workers crash."
-    todo = list(tasks)
-    while todo:
-        try:
-            yield from _run_pool(todo, workers)
-        except BrokenProcessPool:
-            if workers == 1:
-                task = todo.pop(0)
-                yield task, [{"id": task.id, "stage": "decoding", "reason": "the process that read this video crashed"}]
-            workers = 1
+
+def _run_pool(todo: list[ExtractTask], workers: int, limits: Limits) -> Iterator[tuple[ExtractTask, list[dict]]]:
+    "Run tasks in parallel and yield each with its failures."
+    prepare = partial(_prepare_process, todo[0].audio, todo[0].extra)
+    for task, failures in run_limited(extract_one, todo, limits, workers, prepare, path=attrgetter("path")):
+        if isinstance(failures, Ended):
+            task.drop_parts()
+            failures = [{"id": task.id, "stage": "decoding", "reason": failures.reason}]
+        yield task, failures
 
 # %% ../../nbs/pipeline/extract.ipynb #07bb3377
 @dataclass
@@ -206,21 +184,30 @@ def extract(
     workers: int | None = None,  # processes; one per core by default
     progress: bool = True,  # show a progress bar
     extra: Sequence[ExtraStage] = (),  # extra stages, from `make_stages`
+    limits: Limits = Limits(),  # of each video
 ) -> ExtractionSummary:
     "Extract frames, sound, transcript, embedding and extra stages of every video that does not have them yet."
-    from tqdm import tqdm
-
     audio = audio.for_corpus(corpus)  # a wrong language fails here, and a wrong name in the next line but one, once
     tasks = _make_tasks(corpus, visual, audio, tuple(extra))
     load_whisper(audio.whisper, audio.language, audio.fast)
     for stage in extra:
         stage.prepare()
+    with only_run(corpus.folder, "extract"):
+        return _extract(corpus, tasks, workers, progress, limits)
+
+
+def _extract(
+    corpus: Corpus, tasks: list[ExtractTask], workers: int | None, progress: bool, limits: Limits
+) -> ExtractionSummary:
+    "Run the tasks that are not done."
+    from tqdm import tqdm
+
     todo = [task for task in tasks if not task.is_done()]
-    summary = ExtractionSummary(len(tasks), cached=len(tasks) - len(todo), whisper=audio.whisper)
+    summary = ExtractionSummary(len(tasks), cached=len(tasks) - len(todo), whisper=tasks[0].audio.whisper)
     _write_failures(corpus, summary)
     workers = min(workers or n_cores(), max(1, len(todo)))
     with tqdm(total=len(todo), desc="extracting", unit="video", disable=not progress or not todo, leave=False) as bar:
-        for task, failures in _run_all(todo, workers):
+        for task, failures in _run_pool(todo, workers, limits) if todo else ():
             summary.extracted += not failures
             if failures:
                 task.drop_stale()
@@ -234,8 +221,8 @@ def extract(
     }
     headers = [features_header(corpus.features("visual", task.id)) for task in tasks if task.id not in failed]
     frames = [header.get("metadata", {}).get("frames", 0) for header in headers]
-    summary.advice = frame_skip_advice(frames, visual.frame_skip)
-    with _writing(corpus.file("transcripts.jsonl")):
+    summary.advice = frame_skip_advice(frames, tasks[0].visual.frame_skip)
+    with writing(corpus.file("transcripts.jsonl")):
         write_transcripts(corpus.subset(~corpus.table.id.duplicated()))
     return summary
 
@@ -260,7 +247,7 @@ def _make_tasks(
 def _write_failures(corpus: Corpus, summary: ExtractionSummary) -> None:
     "Write `failures.jsonl`, or remove it if nothing failed."
     path = corpus.file("failures.jsonl")
-    with _writing(path):
+    with writing(path):
         if summary.failures:
             write_jsonl(path, summary.failures)
         elif path.exists():
@@ -374,7 +361,7 @@ def update_contact_sheet(
     provenance = Provenance("sheet", settings, _sheet_source(corpus))
     if _stored_sheet_provenance(path) != provenance:
         extracted = any(corpus.features("visual", id).exists() for id in corpus.table.id)
-        with _writing(path):
+        with writing(path):
             path.unlink(missing_ok=True)
             if draw and extracted:
                 save_figure(contact_sheet(corpus, videos, frames), path, comment=json.dumps(asdict(provenance)))

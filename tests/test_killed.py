@@ -1,0 +1,135 @@
+"kill -9 at random moments of an extraction and of a training: a new run ends with the bytes of an undisturbed one."
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tiktok_mm.audio import AudioConfig
+from tiktok_mm.data import open_corpus
+from tiktok_mm.lib.store import read_jsonl
+from tiktok_mm.pipeline.extract import extract
+from tiktok_mm.regression import train_by_id
+from tiktok_mm.visual import VisualConfig
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
+RUN = "ensemble-compact-speech"
+EXTRACT = "from tiktok_mm.pipeline.extract import extract; extract(open_corpus(folder), progress=False)"
+TRAIN = f"from tiktok_mm.regression import train_by_id; train_by_id(open_corpus(folder), {RUN!r}, epochs=12, lr=0.001)"
+TABLE = "from tiktok_mm.classification import report_corpus; report_corpus(open_corpus(folder), max_steps=1)"
+READY = "from tiktok_mm.data import open_corpus; folder = {!r}; print('ready', flush=True); "
+
+
+def made(folder: Path) -> dict[str, bytes]:
+    "Features, sound, transcripts; and of runs what they predict, and the weights."
+    patterns = ["features/*/*", "audio/*", "transcripts.jsonl", "runs/**/*.safetensors", "runs/**/*.csv"]
+    files = [path for pattern in patterns for path in folder.glob(pattern) if "log" not in path.parts]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def start(folder: Path, code: str) -> subprocess.Popen:
+    "A process that works on a corpus, after its first line of output."
+    command = [sys.executable, "-c", READY.format(str(folder)) + code]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    process.stdout.readline()
+    return process
+
+
+def kill(folder: Path, code: str, seconds: float) -> int:
+    "Kill a process and those that it started after so many seconds; gives its exit code."
+    process = start(folder, code)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    return process.returncode
+
+
+@pytest.fixture(scope="module")
+def small(fixture_corpus, tmp_path_factory) -> Path:
+    "Three videos of the corpus, without features."
+    folder = tmp_path_factory.mktemp("killed") / "small"
+    (folder / "videos").mkdir(parents=True)
+    shutil.copy(fixture_corpus / "oracle.json", folder)
+    rows = read_jsonl(fixture_corpus / "videos.jsonl")[:3]
+    for row in rows:
+        shutil.copy(fixture_corpus / "videos" / f"{row['id']}.mp4", folder / "videos")
+    (folder / "list.csv").write_text("id,views\n" + "".join(f"{row['id']},5000\n" for row in rows))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def extracted(fixture_corpus, tmp_path_factory, in_this_process) -> Path:
+    "The small corpus with features."
+    folder = shutil.copytree(fixture_corpus, tmp_path_factory.mktemp("killed") / "corpus")
+    extract(open_corpus(folder), progress=False)
+    return folder
+
+
+def undisturbed(source: Path, folder: Path, code: str) -> tuple[dict[str, bytes], float]:
+    "What a run makes that nobody kills, and how many seconds it takes."
+    shutil.copytree(source, folder)
+    process, begun = start(folder, code), time.monotonic()
+    assert process.wait(timeout=600) == 0
+    process.communicate()
+    return made(folder), time.monotonic() - begun
+
+
+def test_extract(small, tmp_path, long):
+    "Two moments, or 30 with --long; every second run resumes with other settings, of which nothing old is left."
+    times, kills = random.Random(42), 30 if long else 2
+    expected, lasts = undisturbed(small, tmp_path / "undisturbed", EXTRACT)
+    other = shutil.copytree(small, tmp_path / "other")
+    extract(open_corpus(other), VisualConfig(frame_skip=50), progress=False)
+    codes = set()
+    for number in range(kills):
+        folder = shutil.copytree(small, tmp_path / f"run{number}")
+        codes.add(kill(folder, EXTRACT, times.uniform(0.3, 1) * lasts))
+        changed = number % 2
+        assert not extract(
+            open_corpus(folder), VisualConfig(frame_skip=50 if changed else 200), progress=False
+        ).failures
+        assert made(folder) == (made(other) if changed else expected), f"run {number}"
+        assert not list(folder.rglob("*.tmp"))
+    assert -signal.SIGKILL in codes
+
+
+def test_train(extracted, tmp_path, long):
+    "The same: after a kill the run resumes; with another seed it starts anew, and each has its own folder."
+    times, kills = random.Random(7), 30 if long else 2
+    expected, lasts = undisturbed(extracted, tmp_path / "undisturbed", TRAIN)
+    other = shutil.copytree(extracted, tmp_path / "other")
+    train_by_id(open_corpus(other), RUN, epochs=12, lr=0.001, seed=43)
+    assert any("weights" in name for name in expected)
+    codes = set()
+    for number in range(kills):
+        folder = shutil.copytree(extracted, tmp_path / f"run{number}")
+        codes.add(kill(folder, TRAIN, times.uniform(0.5, 1) * lasts))
+        changed = number % 2
+        train_by_id(open_corpus(folder), RUN, epochs=12, lr=0.001, seed=43 if changed else 42)
+        after, wanted = made(folder), made(other) if changed else expected
+        assert {name: after.get(name) for name in wanted} == wanted, f"run {number}"
+    assert -signal.SIGKILL in codes
+
+
+def test_table(extracted, tmp_path, long):
+    "All runs of the table, only with --long: 30 moments."
+    if not long:
+        pytest.skip("takes half an hour: pytest --long")
+    times = random.Random(1)
+    expected, lasts = undisturbed(extracted, tmp_path / "undisturbed", TABLE)
+    for number in range(30):
+        folder = shutil.copytree(extracted, tmp_path / f"run{number}")
+        kill(folder, TABLE, times.uniform(0.1, 1) * lasts)
+        process = start(folder, TABLE)
+        assert process.wait(timeout=1200) == 0
+        process.communicate()
+        assert made(folder) == expected, f"run {number}"
+        shutil.rmtree(folder)
