@@ -10,8 +10,14 @@ written by hand; nbdev keeps the version in it.
 
 __version__ = "0.1.0"
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+if "OMP_WAIT_POLICY" not in os.environ:
+    # PyTorch's threads wait for each other in a loop of 300,000 steps. On a machine that does something else, too, a
+    # training of the autoencoder then takes ten times as long; with 10,000 it takes as long as before on an idle one.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 if TYPE_CHECKING:
     from tiktok_mm.beyond.predict import load_model

@@ -339,10 +339,10 @@ class Swin(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         "(B, outputs); pixels are normalised as torchvision's weights expect it."
-        clips = even_frames(batch.clips, batch.frame_mask, self.config.n_frames).float() / 255
+        clips = even_frames(batch.clips, batch.frame_mask, self.config.n_frames).float().div_(255)
         mean = clips.new_tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1, 1)
         std = clips.new_tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1, 1)
-        return self.net((clips - mean) / std)
+        return self.net(clips.sub_(mean).div_(std))
 
 # %% ../nbs/05_baselines.ipynb #610b7082
 def kinetics_weights(

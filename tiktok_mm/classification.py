@@ -19,6 +19,7 @@ from .baselines import Boosting
 from .lib.batch import Dataset
 from .lib.experiment import Experiment
 from .lib.leakage import refuse_leaks
+from .lib.rates import has_learned
 from .lib.report import Report, at_paper_settings
 from .lib.runs import RunConfig, default_runs, extra_stages, read_run, with_seeds
 from .lib.store import Corpus, atomic_write, write_json
@@ -26,7 +27,6 @@ from .lib.targets import Quartiles
 from .lib.training import read_log
 from tiktok_mm.regression import (
     fit,
-    has_learned,
     model_outputs,
     predict_all,
     prepare_experiment,
@@ -202,8 +202,8 @@ def _budget(experiment: Experiment, runs: list[RunConfig]) -> tuple[str, ...]:
     rates = ", ".join(f"{id} {lr:g}" for id, lr in chosen.items())
     return (
         f"The same chance for every row but those at the paper's settings: {training.epochs} epochs of {steps}{limit}; "
-        f"one cycle of the learning rate with each peak of {grid}; kept is the smallest that has learned and is within "
-        f"a standard error of the best on the validation videos ({rates}).",
+        f"one cycle of the learning rate with peaks of {grid} in turn, until one beats the best constant on the "
+        f"validation videos by a standard error ({rates}).",
     )
 
 # %% ../nbs/08_classification.ipynb #04739065

@@ -314,7 +314,7 @@ def synth(
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder for the built-in corpus and all results.")] = Path("demo"),
-    n: Annotated[int, typer.Option("--n", min=10, help="Number of videos.")] = 200,
+    n: Annotated[int, typer.Option("--n", min=10, help="Number of videos.")] = 180,
     workers: Workers = None,
 ):
     """The main job on the built-in corpus: make it, check it, extract its features, train every model, print the

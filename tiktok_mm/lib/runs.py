@@ -42,7 +42,7 @@ class RunConfig:
         return self.id + self.variant
 
 # %% ../../nbs/lib/runs.ipynb #fbf72867
-LEARNING_RATES = (1e-3, 4e-3)
+LEARNING_RATES = (1e-3, 1e-2)
 CHANCE = TrainConfig(epochs=16, batch_size=16, one_cycle=True)  # what every row gets; it still chooses its `lr`
 SMALL_DECAY, LARGE_DECAY = replace(CHANCE, weight_decay=1e-3), replace(CHANCE, weight_decay=1.0)
 

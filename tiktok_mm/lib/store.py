@@ -189,7 +189,7 @@ VERSIONS = {  # of what each stage writes: raised whenever the same source and s
     "sound": 1,  # 03_audio: wav files
     "audio": 1,  # 03_audio: transcripts, hidden states
     "embedding": 1,  # 04_autoencoder: embeddings, states, shapes
-    "run": 2,  # 04_autoencoder, 07_regression: weights
+    "run": 3,  # 04_autoencoder, 07_regression: weights
     "sheet": 1,  # pipeline/extract: the contact sheet
     "text": 1,  # beyond/text: sentence embeddings
     "ocr": 1,  # beyond/ocr: text on the screen

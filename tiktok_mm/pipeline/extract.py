@@ -33,7 +33,7 @@ from tiktok_mm.audio import (
 from ..lib.core import UserError, error_text
 from ..lib.figures import save_figure
 from ..lib.media import av_logging_off, frame_skip_advice
-from ..lib.parallel import n_cores, one_thread, process_pool, submit_all
+from ..lib.parallel import n_cores, process_pool, submit_all
 from ..lib.stages import KNOWN_AT_POSTING, ExtraStage, StageInput, extra_runs
 from tiktok_mm.lib.store import (
     FEATURE_STAGES,
@@ -137,15 +137,9 @@ def extract_one(task: ExtractTask) -> list[dict]:  # failures: id, stage, reason
     return failures
 
 # %% ../../nbs/pipeline/extract.ipynb #254fa95f
-def _prepare_process() -> None:
-    "One thread, and no messages of FFmpeg."
-    one_thread()
-    av_logging_off()
-
-
 def _run_pool(todo: list[ExtractTask], workers: int) -> Iterator[tuple[ExtractTask, list[dict]]]:
     "Run tasks in parallel, yield each with its failures and remove it from `todo`; `BrokenProcessPool` on a crash."
-    with process_pool(workers, _prepare_process) as pool:
+    with process_pool(workers, av_logging_off) as pool:
         futures = submit_all(pool, extract_one, todo)
         for future in as_completed(futures):
             failures = future.result()
