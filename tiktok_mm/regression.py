@@ -29,7 +29,7 @@ from tiktok_mm.autoencoder import (
     fit_autoencoder,
     load_autoencoder,
 )
-from .baselines import CNN3D, Boosting, Swin, SwinConfig, constant_baselines, linear_baseline
+from .baselines import CNN3D, Boosting, Swin, SwinConfig, constant_baselines, linear_baseline, stacked_baseline
 from .ensemble import EndToEndEnsemble, Ensemble, EnsembleConfig
 from .lib.batch import Batch, Dataset, load_dataset
 from .lib.core import UserError, one_of, safe_id
@@ -346,7 +346,7 @@ def predict_all(
     progress: bool = False,  # show a progress bar
     seeds: int = 1,  # training seeds of each run: its own and those that follow; same split, same autoencoder
 ) -> dict[str, np.ndarray]:  # run id → (seeds, test videos) predicted views in thousands; one row without a seed
-    "The predictions of the constants (`mean`, `median`), of the plain models (`boosting`, `linear`) and of every run."
+    "The predictions of constants (`mean`, `median`), plain models (`boosting`, `linear`, `stacked`) and every run."
     from tqdm import tqdm
 
     runs = runs if runs is not None else default_runs(experiment.split.seed)
@@ -358,6 +358,10 @@ def predict_all(
     boosting = Boosting(seed=experiment.split.seed, extra=extra).fit(train, known)
     predictions["boosting"] = target.inverse(boosting.predict(test))[None]
     predictions["linear"] = target.inverse(linear_baseline(train, known, test, extra))[None]
+    if extra:
+        groups = experiment.groups[train.ids].to_numpy()
+        blended, _ = stacked_baseline(train, known, test, groups, extra, experiment.split.seed)
+        predictions["stacked"] = target.inverse(blended)[None]
     every = [one for run in runs for one in with_seeds(run, seeds)]
     train_ahead(partial(train_run, experiment), {experiment.run(one.folder_name): one for one in every}, progress)
     for run in tqdm(runs, desc="training", unit="run", disable=not progress, leave=False):

@@ -49,6 +49,7 @@ BASELINE_LABELS = {
     "median": "Constant median",
     "boosting": "Gradient boosting",
     "linear": "Linear regression",
+    "stacked": "Stacked boosting",
     "majority": "Majority class",
 }
 CONSTANTS = ("mean", "median")
@@ -286,6 +287,7 @@ COMPARED = (
     "ensemble-compact-speech",
     "boosting",
     "linear",
+    "stacked",
 )
 
 
