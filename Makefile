@@ -1,6 +1,6 @@
 # The two commands of the README, and the pieces that they are made of.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint setup setup-test readme docs lab clean
+.PHONY: help demo test test-fast bench lint setup setup-test readme docs lab clean
 
 PYTHON := .venv/bin/python
 
@@ -15,6 +15,10 @@ test: setup-test ## set everything up and pass every check
 
 test-fast: setup ## the checks that take less than a minute: no browser, no training
 	scripts/test_fast.sh
+
+BENCHMARKS := speed speech training
+bench: setup ## run the benchmarks beside other libraries and store their outputs: about 40 minutes on two quiet cores
+	scripts/bench.sh $(BENCHMARKS)
 
 lint: setup ## check the style of the code and its types
 	.venv/bin/ruff check .

@@ -24,6 +24,7 @@ extras = {
         "app",
         "tensorboard",
         "wandb",
+        "bench",
         "dev",
     )
 }

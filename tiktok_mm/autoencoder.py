@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['AUTOENCODER_PRESETS', 'ConvLSTMCell', 'AutoencoderConfig', 'ConvLSTMAutoencoder', 'reconstruction_loss', 'windows',
-           'fit_autoencoder', 'default_training', 'embed_clip', 'load_autoencoder', 'embed_corpus', 'load_published']
+           'ClipWindows', 'fit_autoencoder', 'default_training', 'embed_clip', 'load_autoencoder', 'embed_corpus',
+           'load_published']
 
 # %% ../nbs/04_autoencoder.ipynb #0fbdb60d
 import hashlib
@@ -212,13 +213,26 @@ def windows(
     window: int | None,  # frames; None: whole clips
 ) -> Dataset:
     "The clips cut into windows of at most `window` frames; videos without frames are left out."
-    ids, clips = [], []
-    for id, clip in zip(videos.ids, videos.clips):
+    parts = []
+    for row, clip in enumerate(videos.clips):
         length = window or max(1, clip.shape[1])
-        for start in range(0, clip.shape[1], length):
-            ids.append(id)
-            clips.append(clip[:, start : start + length])
-    return Dataset(ids, clips)
+        parts += [(row, slice(start, start + length)) for start in range(0, clip.shape[1], length)]
+    return Dataset([videos.ids[row] for row, _ in parts], ClipWindows(videos.clips, parts))
+
+
+@dataclass(frozen=True)
+class ClipWindows(Sequence):
+    "Windows of clips, cut when they are asked for: clips that stay in their files are not read before."
+
+    clips: Sequence[np.ndarray]  # (3, F, H, W)
+    parts: list[tuple[int, slice]]  # which clip, and which of its frames
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, n):
+        row, frames = self.parts[n]
+        return self.clips[row][:, frames]
 
 # %% ../nbs/04_autoencoder.ipynb #c42f501e
 def fit_autoencoder(

@@ -91,6 +91,7 @@ PURPOSES = {  # of the extras
     "app": "serve",
     "tensorboard": "train --logger tensorboard",
     "wandb": "train --logger wandb",
+    "bench": "make bench, to compare with other libraries",
     "dev": "work on the package itself",
 }
 

@@ -10,7 +10,7 @@ __all__ = ['Names', 'ADAPTERS', 'Shape', 'Adapter', 'adapter', 'web_item', 'zees
 
 # %% ../../nbs/formats/adapters.ipynb #80b2d563
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -312,7 +312,7 @@ def find_records(
     "The records in a JSON value, wherever they are."
     value = from_columns(value)
     if isinstance(value, list):
-        return find_in_list([(number or n, inner) for n, inner in enumerate(value, 1)], path, loose)
+        return list(find_in_list([(number or n, inner) for n, inner in enumerate(value, 1)], path, loose))
     if not isinstance(value, dict):
         return []
     if len(value) <= _MANY and not _is_wrapper(value) and recognise(flat := flatten(value), path, loose).complete:
@@ -353,18 +353,22 @@ def from_columns(value):  # the same value if it is anything else
 
 # %% ../../nbs/formats/adapters.ipynb #fdc788a1
 def find_in_list(
-    values: list[tuple[int, Any]],  # (line or position, value of JSON)
+    values: Iterable[tuple[int, Any]],  # (line or position, value of JSON)
     path: str = "",
     loose: bool = False,
-) -> list[Found]:
+) -> Iterator[Found]:
     "The records in a list: if one element is a record itself, all its dictionaries are records."
-    found = [(number, value, find_records(value, number, path, loose)) for number, value in values]
-    itself = any(isinstance(value, dict) and inner and inner[0].path == path for _, value, inner in found)
-    records = []
-    for number, value, inner in found:
-        lost = itself and not inner and isinstance(value, dict)
-        records += [Found(path, number, flatten(value))] if lost else inner
-    return records
+    waiting: list[tuple[int, dict]] = []  # dictionaries without a record, before the first that is one itself
+    itself = False
+    for number, value in values:
+        inner = find_records(value, number, path, loose)
+        if isinstance(value, dict) and not inner:
+            waiting.append((number, value))
+        itself = itself or (isinstance(value, dict) and bool(inner) and inner[0].path == path)
+        if itself:
+            yield from (Found(path, number, flatten(value)) for number, value in waiting)
+            waiting.clear()
+        yield from inner
 
 
 def _by_id(value: dict, number: int, path: str) -> list[Found]:

@@ -10,11 +10,13 @@ __all__ = ['FIELDS', 'OPTIONAL_FIELDS', 'NO_VIDEO', 'ROUNDED', 'plain_name', 'fi
 import ast
 import json
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from urllib.parse import unquote
 
+import numpy as np
 import pandas as pd
 
 from ..lib.core import UserError, safe_id
@@ -131,7 +133,7 @@ _LONGEST = 12  # characters
 def is_empty(value) -> bool:
     "Whether a cell holds nothing."
     if isinstance(value, str):
-        return (len(value) <= _LONGEST and value.strip().lower() in _EMPTY) or value.isspace()
+        return value.strip().lower() in _EMPTY if len(value) <= _LONGEST else value.isspace()
     return value is None or value in ([], {})
 
 # %% ../../nbs/formats/fields.ipynb #cf7d019e
@@ -209,8 +211,9 @@ def years_from_ids(
 ) -> pd.Series:
     "Dates that were written without a year, with the time from the id, whose upper 32 bits are seconds since 1970."
     found = {}
-    for n, (id, value) in enumerate(zip(ids, values)):
-        if times[n] is pd.NaT and value is not None and id.isdigit() and 18 <= len(id) <= 19:
+    for n in np.flatnonzero(times.isna()).tolist():
+        id, value = ids[n], values[n]
+        if value is not None and id.isdigit() and 18 <= len(id) <= 19:
             time = pd.Timestamp(int(id) >> 32, unit="s", tz="UTC")
             days = [time + pd.Timedelta(days=offset) for offset in (0, -1, 1)]
             if _month_and_day(str(value)) in [(day.month, day.day) for day in days]:
@@ -372,4 +375,4 @@ def _tag_name(item) -> str:
 
 
 def _clean_tag(text: str) -> str:
-    return text.strip().lstrip("#\uff03").strip("\"' ").lower()
+    return sys.intern(text.strip().lstrip("#\uff03").strip("\"' ").lower())  # many videos share a tag

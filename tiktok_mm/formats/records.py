@@ -287,7 +287,9 @@ def build_table(
     sources: list[Source],  # from `find_sources`
     files: VideoFiles,  # of the folder
 ) -> tuple[pd.DataFrame, list[Rejected]]:
-    "One row a video, with the columns of `data.open_corpus`, and the rows that cannot be used."
+    """One row a video, with the columns of `data.open_corpus`, and the rows that cannot be used.
+
+    The cells of the sources are released as they are used: a million rows of text do not stand in memory twice."""
     several = len(sources) > 1
     parts, rejected = [], []
     for source in sources:
@@ -295,11 +297,12 @@ def build_table(
         table, wrong = read_views(source)
         table.insert(0, "id", ids.values)
         table.insert(1, "path", pd.Series(locate(source, ids.values, files), dtype=object))
-        for name in OPTIONAL_FIELDS:
+        for n, name in enumerate(OPTIONAL_FIELDS):
+            source.keep("id", *OPTIONAL_FIELDS[n:])
             if _has(source, name):
                 table[name] = _column(source, name)
-        if "posted_at" in table:
-            table["posted_at"] = years_from_ids(table.posted_at, _dates(source, "posted_at"), ids.values)
+            if name == "posted_at" and name in table:
+                table[name] = years_from_ids(table[name], _dates(source, name), ids.values)
         table["where"] = [_where(source, n, several) for n in source.numbers]
         wrong |= ids.wrong
         shown = {n: ids.values[n] or _as_written(source, n) for n in wrong}

@@ -7,6 +7,7 @@ __all__ = ['STAGE_FILES', 'Source', 'read_sources', 'find_sources']
 
 # %% ../../nbs/formats/sources.ipynb #ddc92511
 import re
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from pathlib import Path
 from .adapters import Found, Recognised, find_in_list, find_records, flatten, from_columns, recognise
 from .fields import FIELDS, NO_VIDEO, id_in_url, is_empty, plain_name, read_literal
 from .files import VIDEO_SUFFIXES, walk
-from .text import read_cells, read_json, read_text
+from .text import json_lines, read_cells, read_json, read_text
 from ..lib.core import UserError
 from ..lib.store import fold_events, read_jsonl
 
@@ -46,6 +47,13 @@ class Source:
         for column in columns[1:]:
             cells = [found if found is not None or is_empty(cell) else cell for found, cell in zip(cells, column)]
         return cells
+
+    def keep(self, *fields: str) -> None:
+        "Release the columns that none of these fields needs."
+        needed = {name for field in fields for name in self.recognised.fields[field]}
+        if "duration" in fields:
+            needed.update(self.recognised.fields["duration_ms"])
+        self.columns = {name: cells for name, cells in self.columns.items() if name in needed}
 
 
 def _needed(recognised: Recognised) -> list[str]:
@@ -116,7 +124,7 @@ def _read_nested(text: str, file: str) -> list[Source]:
     names = next(cells, [])
     rows = [_decoded(dict(zip(names, row))) for row in cells]
     nested = any(isinstance(cell, dict) for row in rows for cell in row.values())
-    found = find_in_list(list(enumerate(rows, 1))) if nested else []
+    found = list(find_in_list(enumerate(rows, 1))) if nested else []
     return _by_place(found or [Found("", 1, flatten(row)) for row in rows[:1]], file)
 
 
@@ -148,10 +156,12 @@ def _id_in(row: list[str]) -> str:
 # %% ../../nbs/formats/sources.ipynb #9b5b60b7
 def _read_json(text: str, file: str, loose: bool = False) -> list[Source]:
     "The records of a file of JSON or of JSON lines."
+    if sources := _read_json_lines(text, file, loose):
+        return sources
     values, broken = read_json(text, file)
     lines = len(values) > 1 or bool(broken)
-    found = find_in_list(values, loose=loose) if lines else find_records(values[0][1], loose=loose)
-    found = found or find_in_list([(number, _decoded(value)) for number, value in values])
+    found = list(find_in_list(values, loose=loose)) if lines else find_records(values[0][1], loose=loose)
+    found = found or list(find_in_list([(number, _decoded(value)) for number, value in values]))
     if not found and len(values) == 1 and isinstance(values[0][1], dict) and len(named := _ID.findall(file)) == 1:
         found = find_records({"id": named[0]} | values[0][1])
     sources = _by_place(found, file, loose)
@@ -165,21 +175,59 @@ def _read_json(text: str, file: str, loose: bool = False) -> list[Source]:
     return sources
 
 
-def _by_place(found: list[Found], file: str, loose: bool = False) -> list[Source]:
+def _read_json_lines(text: str, file: str, loose: bool) -> list[Source]:
+    "The same for a file of nothing but one object a line, of which one at a time is in memory; none for any other."
+    if "\n" not in text.strip():
+        return []
+    try:
+        sources = _by_place(find_in_list(json_lines(text), loose=loose), file, loose)
+    except (ValueError, RecursionError):
+        return []
+    for source in sources:
+        source.unit = "line"
+    return sources
+
+
+def _by_place(found: Iterable[Found], file: str, loose: bool = False) -> list[Source]:
     "The records at each place as columns."
-    places = defaultdict(list)
+    places: dict[str, _Place] = defaultdict(_Place)
     for one in found:
-        places[one.path].append(one)
-    return [_to_columns(records, path, file, loose) for path, records in places.items()]
+        places[one.path].add(one)
+    return [place.to_source(path, file, loose) for path, place in places.items()]
 
 
-def _to_columns(records: list[Found], path: str, file: str, loose: bool) -> Source:
-    keys = dict.fromkeys(key for one in records for key in one.values)
-    recognised = recognise(keys, path, loose)
-    needed = set(_needed(recognised))
-    names = {plain: key for key in reversed(keys) if (plain := plain_name(key)) in needed}
-    columns = {plain: [one.values.get(key) for one in records] for plain, key in names.items()}
-    return Source(file, recognised, columns, [one.number or n for n, one in enumerate(records, 1)])
+@dataclass
+class _Place:
+    "The records at one place of a file, by key, so that a record need not stay in memory."
+
+    cells: dict[str, tuple[array, list]] = field(default_factory=dict)  # key → positions of records, and their values
+    numbers: list[int] = field(default_factory=list)  # of the records
+
+    def add(self, one: Found) -> None:
+        for key, value in one.values.items():
+            if key not in self.cells:
+                self.cells[key] = array("q"), []
+            rows, values = self.cells[key]
+            rows.append(len(self.numbers))
+            values.append(value)
+        self.numbers.append(one.number or len(self.numbers) + 1)
+
+    def to_source(self, path: str, file: str, loose: bool) -> Source:
+        recognised = recognise(self.cells, path, loose)
+        needed = set(_needed(recognised))
+        names = {plain: key for key in reversed(self.cells) if (plain := plain_name(key)) in needed}
+        columns = {plain: self.column(key) for plain, key in names.items()}
+        return Source(file, recognised, columns, self.numbers)
+
+    def column(self, key: str) -> list:
+        "A value a record; None where it has no such key."
+        rows, values = self.cells[key]
+        if len(rows) == len(self.numbers):
+            return values
+        column = [None] * len(self.numbers)
+        for row, value in zip(rows, values):
+            column[row] = value
+        return column
 
 # %% ../../nbs/formats/sources.ipynb #0a801939
 def read_sources(

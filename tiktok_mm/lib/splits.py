@@ -23,7 +23,7 @@ def near_duplicate_pairs(
     media: pd.DataFrame,  # from `probe_all`
     bits: int = 10,  # largest difference between two hashes
     seconds: float = 0.5,  # largest difference in length
-) -> list[tuple[str, str]]:  # pairs of ids
+) -> list[tuple[str, str]]:  # pairs of ids; one that follows from the pairs before it is left out
     "Videos whose opening frames and lengths agree."
     known = media[[any(hashes) for hashes in media.hashes]].sort_values("duration")
     if known.empty:
@@ -33,9 +33,12 @@ def near_duplicate_pairs(
     ends = np.searchsorted(lengths, lengths + seconds, side="right")
     pairs = []
     first = hashes[:, 0].copy()  # most pairs differ in it: comparing it alone is three times as fast
+    linked = np.arange(len(ids))  # to which video each was linked first
     for i, end in enumerate(ends):
         near = i + 1 + np.flatnonzero(np.bitwise_count(first[i] ^ first[i + 1 : end]) <= bits)
         near = near[(np.bitwise_count(hashes[i] ^ hashes[near]) <= bits).all(1)]
+        near = near[linked[near] != linked[i]]
+        linked[near[linked[near] == near]] = linked[i]
         pairs += [(ids[i], ids[j]) for j in near]
     return pairs
 
@@ -50,13 +53,20 @@ def group_videos(
     from scipy.sparse.csgraph import connected_components
 
     position = {id: n for n, id in enumerate(ids)}
-    edges = [(position[a], position[b]) for a, b in pairs]
+    edges = np.array([(position[a], position[b]) for a, b in pairs], int).reshape(-1, 2).T
     if labels is not None:
-        same = pd.Series(range(len(position))).groupby(pd.Series(list(labels)))
-        edges += [(group.iloc[0], other) for _, group in same for other in group.iloc[1:]]
-    rows, columns = zip(*edges) if edges else ((), ())
-    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(position), len(position)))
+        edges = np.hstack([edges, _same_label(labels)])
+    graph = coo_array((np.ones(edges.shape[1]), tuple(edges)), shape=(len(position), len(position)))
     return pd.Series(connected_components(graph, directed=False)[1], index=pd.Index(ids, name="id"))
+
+
+def _same_label(labels: Sequence) -> np.ndarray:  # (2, pairs): the first row of a label, and another one
+    "The positions of rows whose labels are equal; a missing label equals none."
+    codes, _ = pd.factorize(pd.Series(list(labels)))
+    known = np.flatnonzero(codes >= 0)
+    _, first, number = np.unique(codes[known], return_index=True, return_inverse=True)
+    pairs = np.stack([known[first][number], known])
+    return pairs[:, pairs[0] != pairs[1]]
 
 
 def near_duplicates(table: pd.DataFrame, progress: bool = True) -> pd.Series:  # id → number of its group
@@ -153,8 +163,8 @@ def make_split(
     "Split videos into three parts; near-duplicates given by `groups` are never on both sides."
     sizes = sizes or default_sizes(len(table))
     _refuse_split(table, kind, sizes)
-    near = table.id.map(groups) if groups is not None else pd.Series(range(len(table)))
-    pairs = [(a, b) for _, ids in table.id.groupby(near.to_numpy()) for a, b in zip(ids, ids.iloc[1:])]
+    ids = table.id.to_numpy(object)
+    pairs = ids[_same_label(table.id.map(groups))].T if groups is not None else ()
     together = group_videos(table.id, pairs, table.author if kind == "author" else None).to_numpy()
     if (count := together.max() + 1) < MIN_VIDEOS:
         raise UserError(f"only {count} groups of videos are independent of each other: a split needs {MIN_VIDEOS}")
@@ -165,4 +175,4 @@ def make_split(
         parts = _random_parts(together, shares, seed)
     if not all(len(part) for part in parts):
         raise UserError(f"near-duplicates leave a part of the split by {kind} empty: choose other --sizes or --split")
-    return Split(kind, seed, *(tuple(table.id.iloc[sorted(part)]) for part in parts))
+    return Split(kind, seed, *(tuple(ids[np.sort(part)]) for part in parts))

@@ -270,11 +270,17 @@ def load_features(path: str | Path) -> dict[str, np.ndarray]:
         return load_file(path)
 
 
-def load_array(path: str | Path, name: str) -> np.ndarray:
+def load_array(
+    path: str | Path,
+    name: str,
+    default: np.ndarray | None = None,  # where the file has no such array
+) -> np.ndarray:
     "One of the arrays that `save_features` wrote; the others are not read."
     from safetensors import safe_open
 
     with _reading(path), safe_open(path, "np") as file:
+        if default is not None and name not in file.keys():  # noqa: SIM118
+            return default
         return file.get_tensor(name)
 
 
