@@ -106,7 +106,7 @@ def test_a_split_by_time_tests_on_the_latest(table, shares):
     assert max(posted[id] for id in split.valid) <= min(posted[id] for id in split.test)
 
 
-views = st.lists(st.floats(0, 1e8), min_size=4, max_size=40)
+views = st.lists(st.floats(0, 1e8, allow_subnormal=False), min_size=4, max_size=40)
 
 
 @given(views, st.sampled_from(["none", "standard", "log"]))
@@ -121,7 +121,11 @@ def test_scaling_can_be_undone(views, kind):
         assert abs(scaled.mean()) < 1e-6 and abs(scaled.std() - 1) < 1e-6
 
 
-@given(views, st.lists(st.floats(-1e6, 1e6), min_size=1), st.sampled_from(["none", "standard", "log", "power"]))
+@given(
+    views,
+    st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), min_size=1),
+    st.sampled_from(["none", "standard", "log", "power"]),
+)
 def test_what_a_model_says_is_a_possible_count(views, outputs, kind):
     "Whatever number it gives: not negative, and finite."
     assume(np.std(views) > 1e-3 * (1 + np.max(views)))
@@ -129,7 +133,7 @@ def test_what_a_model_says_is_a_possible_count(views, outputs, kind):
     assert np.isfinite(predicted).all() and (predicted >= 0).all()
 
 
-@given(st.lists(st.floats(0, 1e8), min_size=8, max_size=40, unique=True))
+@given(st.lists(st.floats(0, 1e8, allow_subnormal=False), min_size=8, max_size=40, unique=True))
 def test_quartiles_hold_a_quarter_each(views):
     "Of different counts, up to one at each end; more views are never a lower class."
     classes = Quartiles().fit(views).transform(views)

@@ -202,8 +202,8 @@ def _budget(experiment: Experiment, runs: list[RunConfig]) -> tuple[str, ...]:
     rates = ", ".join(f"{id} {lr:g}" for id, lr in chosen.items())
     return (
         f"The same chance for every row but those at the paper's settings: {training.epochs} epochs of {steps}{limit}; "
-        f"one cycle of the learning rate with peaks of {grid} in turn, until one beats the best constant on the "
-        f"validation videos by a standard error ({rates}).",
+        f"one cycle of the learning rate with peaks of {grid} in turn, until one is better than the best constant "
+        f"by a standard error on the validation videos ({rates}).",
     )
 
 # %% ../nbs/08_classification.ipynb #04739065

@@ -120,8 +120,18 @@ class AtomicCheckpoints(TorchCheckpointIO):
         step, path = checkpoint["global_step"], Path(path)
         with atomic_write(path) as part:
             if not (self.written and self.written[0] == step and _linked(self.written[1], part)):
-                torch.save(checkpoint, part)
+                _save(checkpoint, part)
         self.written = step, path
+
+
+def _save(checkpoint: dict, part: Path) -> None:
+    "`torch.save`, which hides why a file cannot be written behind a `RuntimeError`: the `OSError` is raised instead."
+    try:
+        torch.save(checkpoint, part)
+    except RuntimeError:
+        with part.open("ab") as file:
+            file.write(bytes(1 << 20))
+        raise
 
 
 def _linked(file: Path, link: Path) -> bool:
