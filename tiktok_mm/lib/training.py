@@ -39,6 +39,7 @@ from torch.utils.data import DataLoader, Sampler
 from .batch import Batch, Dataset
 from .core import UserError, flush_denormals, one_of
 from .store import atomic_write, read_json, write_json
+from .writing import real_reason
 
 # %% ../../nbs/lib/training.ipynb #a59a575b
 _log = logging.getLogger("tiktok_mm")
@@ -120,18 +121,9 @@ class AtomicCheckpoints(TorchCheckpointIO):
         step, path = checkpoint["global_step"], Path(path)
         with atomic_write(path) as part:
             if not (self.written and self.written[0] == step and _linked(self.written[1], part)):
-                _save(checkpoint, part)
+                with real_reason(part):
+                    torch.save(checkpoint, part)
         self.written = step, path
-
-
-def _save(checkpoint: dict, part: Path) -> None:
-    "`torch.save`, which hides why a file cannot be written behind a `RuntimeError`: the `OSError` is raised instead."
-    try:
-        torch.save(checkpoint, part)
-    except RuntimeError:
-        with part.open("ab") as file:
-            file.write(bytes(1 << 20))
-        raise
 
 
 def _linked(file: Path, link: Path) -> bool:
