@@ -1,5 +1,6 @@
 "What all tests share: where the fixture and, if it is there, the real data are."
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,14 @@ def in_this_process():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tiktok_mm.pipeline.extract._run_pool", run_here)
         yield
+
+
+@pytest.fixture(scope="module")
+def extracted(fixture_corpus, tmp_path_factory, in_this_process) -> Path:
+    "The small corpus with its features."
+    from tiktok_mm.data import open_corpus
+    from tiktok_mm.pipeline.extract import extract
+
+    folder = shutil.copytree(fixture_corpus, tmp_path_factory.mktemp("extracted") / "corpus")
+    extract(open_corpus(folder), progress=False)
+    return folder

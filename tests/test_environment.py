@@ -36,14 +36,6 @@ def small(fixture_corpus, tmp_path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def extracted(fixture_corpus, tmp_path_factory, in_this_process) -> Path:
-    "The fixture with its features."
-    folder = shutil.copytree(fixture_corpus, tmp_path_factory.mktemp("environment") / "corpus")
-    extract(open_corpus(folder), progress=False)
-    return folder
-
-
 def made(folder: Path) -> dict[str, bytes]:
     "What an extraction made."
     files = [*folder.glob("features/*/*"), *folder.glob("audio/*"), *folder.glob("transcripts.jsonl")]

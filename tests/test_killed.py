@@ -71,14 +71,6 @@ def small(fixture_corpus, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def extracted(fixture_corpus, tmp_path_factory, in_this_process) -> Path:
-    "The small corpus with features."
-    folder = shutil.copytree(fixture_corpus, tmp_path_factory.mktemp("killed") / "corpus")
-    extract(open_corpus(folder), progress=False)
-    return folder
-
-
 def undisturbed(source: Path, folder: Path, code: str) -> tuple[dict[str, bytes], float]:
     "What a run makes that nobody kills, and how many seconds it takes."
     shutil.copytree(source, folder)

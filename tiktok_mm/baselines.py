@@ -123,22 +123,26 @@ class Boosting:
         target: np.ndarray,  # (N,) what to predict
     ) -> "Boosting":
         "Count the words of the training videos and grow the trees."
-        self.trees.fit(self.choose_columns(train).features(train), target)
+        self.trees.fit(self.learn_features(train), target)
         return self
 
-    def choose_columns(self, train: Dataset) -> "Boosting":
+    def learn_features(self, train: Dataset) -> np.ndarray:  # (N, features)
         "Keep what some training video has: numbers, and the most frequent words, if words are read at all."
         if "words" in self.fields and any(len(tokens) for tokens in train.tokens):
             self.bag.fit(train.tokens)
-        self.known = np.isfinite(_pooled_in_parts(train, self.fields)).any(0)
-        return self
+        pooled = _pooled_in_parts(train, self.fields)
+        self.known = np.isfinite(pooled).any(0)
+        return self._with_words(pooled, train)
 
     def features(self, videos: Dataset) -> np.ndarray:  # (N, features)
         "Pooled features that some training video has, and how often each frequent text token occurs."
-        pooled = _pooled_in_parts(videos, self.fields)[:, self.known]
+        return self._with_words(_pooled_in_parts(videos, self.fields), videos)
+
+    def _with_words(self, pooled: np.ndarray, videos: Dataset) -> np.ndarray:  # (N, features)
+        "The known columns of all that is pooled, and the counts of words."
         if not hasattr(self.bag, "vocabulary_"):
-            return pooled
-        return np.hstack([pooled, self.bag.transform(videos.tokens).toarray()])
+            return pooled[:, self.known]
+        return np.hstack([pooled[:, self.known], self.bag.transform(videos.tokens).toarray()])
 
     def predict(self, videos: Dataset) -> np.ndarray:  # (N,)
         "Predicted targets or classes."
@@ -260,16 +264,17 @@ def stacked_baseline(
     from sklearn.model_selection import GroupKFold
     from sklearn.pipeline import make_pipeline
 
-    parts = {name: Boosting(seed=seed, fields=fields).choose_columns(train) for name, fields in branches(extra).items()}
-    parts = {name: part for name, part in parts.items() if part.features(train).shape[1]}
-    known, unknown = ([part.features(videos) for part in parts.values()] for videos in (train, test))
-    ends = np.cumsum([0, *(rows.shape[1] for rows in known)])
+    parts = {name: Boosting(seed=seed, fields=fields) for name, fields in branches(extra).items()}
+    known = {name: rows for name, part in parts.items() if (rows := part.learn_features(train)).shape[1]}
+    parts = {name: parts[name] for name in known}
+    ends = np.cumsum([0, *(rows.shape[1] for rows in known.values())])
     columns = [ColumnTransformer([("branch", "passthrough", slice(*ends[n : n + 2]))]) for n in range(len(parts))]
     trees = [(name, make_pipeline(own, part.trees)) for (name, part), own in zip(parts.items(), columns)]
     folds = GroupKFold(min(FOLDS, len(set(groups))), shuffle=True, random_state=seed)
     stack = StackingRegressor(trees, LinearRegression(positive=True), cv=list(folds.split(target, groups=groups)))
-    stack.fit(np.hstack(known), target)
-    return stack.predict(np.hstack(unknown)), dict(zip(parts, stack.final_estimator_.coef_))
+    stack.fit(np.hstack([*known.values()]), target)
+    unknown = np.hstack([part.features(test) for part in parts.values()])
+    return stack.predict(unknown), dict(zip(parts, stack.final_estimator_.coef_))
 
 # %% ../nbs/05_baselines.ipynb #30296e35
 def convolve_frames(
