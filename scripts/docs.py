@@ -1,7 +1,7 @@
 """Build the documentation site into `_docs` and check its links, for `make docs`, the docs workflow and the site test.
 
 nbdev processes the notebooks (docments, hidden cells), smalldocs renders the result from `_quarto.yml`, and `repair`
-changes what smalldocs does not do itself.
+changes what smalldocs does not do itself. The build fails where a link within the site leads nowhere.
 """
 
 import json
@@ -11,10 +11,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from html import unescape
+from html.parser import HTMLParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
 
 import yaml
 from latex2mathml.converter import convert
@@ -57,6 +61,17 @@ def take_output_files() -> dict[str, str]:
     return pages
 
 
+def add_changelog_and_version() -> None:
+    "CHANGELOG.md as a page of the site, and the version that stands first in it in the navbar."
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    (PROCESSED / "changelog.md").write_text(changelog.replace("](nbs/", "]("), encoding="utf-8")
+    version = re.findall(r"^## (.+)$", changelog, re.MULTILINE)[0]
+    config = PROCESSED / "_quarto.yml"
+    text = config.read_text(encoding="utf-8").replace("{version}", version)
+    config.unlink()  # a link to the one of the repository
+    config.write_text(text, encoding="utf-8")
+
+
 def render() -> bool:
     "Run smalldocs on `_proc` and move the site to `_docs`; whether `smalldocs check` found nothing wrong."
     smalldocs = str(Path(sys.executable).with_name("smalldocs"))
@@ -80,9 +95,14 @@ def relative_link(match: re.Match, here: str, pages: dict[str, str], anchors: di
     return posixpath.relpath(target, posixpath.dirname(here) or ".") + (f"#{name}" if name else "")
 
 
+def site_url() -> str:
+    "Where the site is published."
+    return yaml.safe_load((ROOT / "_quarto.yml").read_text())["website"]["site-url"].rstrip("/") + "/"
+
+
 def repair(pages: dict[str, str]) -> None:
     "In every page: nbdev's absolute links made relative, formulas as MathML; nothing loaded from other servers."
-    base = yaml.safe_load((ROOT / "_quarto.yml").read_text())["website"]["site-url"].rstrip("/") + "/"
+    base = site_url()
     link = re.compile(f'(?<=<a href="){re.escape(base)}([^"]+)')
     texts = {path.relative_to(SITE).as_posix(): path.read_text(encoding="utf-8") for path in SITE.rglob("*.html")}
     anchors = {page: set(re.findall(r'\bid="([^"]+)"', text)) for page, text in texts.items()}
@@ -96,14 +116,57 @@ def repair(pages: dict[str, str]) -> None:
         theme.write_text(WEB_FONT.sub("", theme.read_text(encoding="utf-8")), encoding="utf-8")
 
 
+class Links(HTMLParser):
+    "What a page links to or loads, and the ids of its parts."
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.targets: set[str] = set()
+        self.ids: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "id" and value:
+                self.ids.add(value)
+            elif name in ("href", "src") and value:
+                self.targets.add(value)
+
+
+def broken_links(site: Path, base: str) -> Iterator[str]:
+    "Links of pages, search and sitemap to files or parts of pages that are not there; other sites are not asked."
+    pages = {
+        path.relative_to(site).as_posix(): Links(path.read_text(encoding="utf-8")) for path in site.rglob("*.html")
+    }
+    listed = {entry["href"] for entry in json.loads((site / "search.json").read_text(encoding="utf-8"))}
+    links = [(page, target) for page, found in pages.items() for target in found.targets]
+    for page, target in sorted([*links, *(("search.json", href) for href in listed)]):
+        url = urlsplit(target)
+        if url.scheme or url.netloc:
+            if target.startswith(base):
+                yield f"{page}: {target} leaves the site that it stands on"
+            continue
+        place = posixpath.normpath(posixpath.join(posixpath.dirname(page), unquote(url.path))) if url.path else page
+        place = f"{place}/index.html" if (site / place).is_dir() else place
+        if not (site / place).is_file():
+            yield f"{page}: no file {target}"
+        elif url.fragment and place in pages and unquote(url.fragment) not in pages[place].ids:
+            yield f"{page}: no part {target}"
+    places = [element.text or "" for element in ElementTree.parse(site / "sitemap.xml").iter() if element.text]
+    mapped = {place.removeprefix(base) for place in places if place.startswith(base)}
+    yield from (f"sitemap.xml: no file {page}" for page in sorted(mapped - set(pages)))
+
+
 def main() -> int:
     process()
     pages = take_output_files()
+    add_changelog_and_version()
     clean = render()
     repair(pages)
     shutil.rmtree(PROCESSED)
-    print(f"{len(list(SITE.rglob('*.html')))} pages in {SITE.name}/")
-    return not clean
+    broken = list(broken_links(SITE, site_url()))
+    print(*broken, f"{len(list(SITE.rglob('*.html')))} pages in {SITE.name}/, {len(broken)} broken links", sep="\n")
+    return not clean or bool(broken)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import nbformat
 from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).parents[1]
+HTML_ONLY = re.compile(r'^(:{3,}) \{\.content-visible when-format="html"\}\n.*?^\1$\n', re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^:{3,}.*$\n?", re.MULTILINE)  # of a block that has a class on the site
 
 
 def readme() -> str:
@@ -15,6 +17,8 @@ def readme() -> str:
     notebook.metadata.language_info = {"name": "python"}
     notebook.cells = [cell for cell in notebook.cells if not cell.source.startswith(("#| hide", "---"))]
     for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = FENCE.sub("", HTML_ONLY.sub("", cell.source + "\n"))
         for output in cell.get("outputs", []):
             output.get("data", {}).pop("text/html", None)
         if "#| echo: false" in cell.source:

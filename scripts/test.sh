@@ -26,7 +26,8 @@ for made in nbs tiktok_mm README.md; do
 done
 
 step "notebooks run"
-nbdev_test --n_workers 2 --timing --do_print --flags browser
+nbdev_test --n_workers 2 --timing --do_print --flags browser | tee "$copy/times.txt"
+python scripts/run_times.py --check "$copy/times.txt"
 
 step "tests"
 python -m pytest tests --numprocesses 2 --dist loadfile --durations 10 --quiet

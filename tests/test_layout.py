@@ -108,6 +108,14 @@ def test_every_module_has_its_notebook():
     assert [named for named, module in exported.items() if named != module] == []
 
 
+def test_notebooks_say_how_long_they_run():
+    "Below the title, at most two minutes; if not, run scripts/run_times.py."
+    line = re.compile(r"(a few seconds|half a minute|a minute|two minutes)(\s+to\s+run| on two cores)")
+    starts = {path: json.loads(path.read_text(encoding="utf-8"))["cells"][1]["source"] for path in NOTEBOOKS}
+    silent = [path.name for path, source in starts.items() if not line.search("".join(source))]
+    assert silent == ["index.ipynb"]
+
+
 def test_rules_can_fail():
     "The rules forbid what the architecture forbids."
     assert allowed("visual", "data") and allowed("scrape", "scraping.pages") and allowed("lib.store", "lib.core")

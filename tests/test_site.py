@@ -1,6 +1,7 @@
 "The documentation site as readers see it: built by scripts/docs.py and opened, page by page, in Chromium."
 
 import http.server
+import importlib.util
 import json
 import re
 import shutil
@@ -14,14 +15,17 @@ from urllib.parse import unquote, urldefrag, urlparse
 
 import pytest
 import yaml
+from PIL import Image
 
 from replica.chromium import need
 from tiktok_mm.scraping.browser import chromium_flags
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = {path.relative_to(ROOT / "nbs").with_suffix("").as_posix(): path for path in ROOT.glob("nbs/**/*.ipynb")}
-PAGES = sorted(name for name in NOTEBOOKS if ".ipynb_checkpoints" not in name)
+PAGES = sorted([*(name for name in NOTEBOOKS if ".ipynb_checkpoints" not in name), "changelog"])
+SAMPLE = "demo/report"  # shown on the landing page, and a page of its own
 WORD = "Winograd"
+CARD = "images/social_card.png"
 DESKTOP, PHONE = (1280, 900), (390, 844)
 
 READ_PAGE = """
@@ -63,7 +67,7 @@ def build(tmp_path_factory) -> subprocess.CompletedProcess:
     copy = tmp_path_factory.mktemp("docs")
     for folder in ("nbs", "tiktok_mm", "tests", "scripts"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", ".*"), symlinks=True)
-    for file in ("settings.ini", "_quarto.yml"):
+    for file in ("settings.ini", "_quarto.yml", "CHANGELOG.md", "Makefile"):
         shutil.copy(ROOT / file, copy)
     command = [sys.executable, "scripts/docs.py"]
     return subprocess.run(command, cwd=copy, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
@@ -118,7 +122,7 @@ def set_screen(driver, size: tuple[int, int]) -> None:
 def visits(driver, url) -> dict[str, Visit]:
     "Every page, opened once on a desktop and laid out again for a phone."
     seen = {}
-    for page in PAGES:
+    for page in [*PAGES, SAMPLE]:
         set_screen(driver, DESKTOP)
         driver.get(f"{url}{page}.html")
         found = driver.execute_script(READ_PAGE)
@@ -129,8 +133,10 @@ def visits(driver, url) -> dict[str, Visit]:
     return seen
 
 
-def hidden_lines(notebook: Path) -> set[str]:
-    "The lines of a notebook that stand in cells with `#| hide` and nowhere else."
+def hidden_lines(notebook: Path | None) -> set[str]:
+    "The lines of a notebook that stand in cells with `#| hide` and nowhere else; none of a page that is no notebook."
+    if notebook is None:
+        return set()
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     hidden, shown = set(), set()
     for cell in cells:
@@ -146,7 +152,7 @@ def test_build_finds_nothing_wrong(build):
     assert build.returncode == 0, build.stdout
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, SAMPLE])
 def test_page(page, visits):
     "The page opens without an error and shows neither hidden cells nor directives; on a phone it fits the screen."
     visit = visits[page]
@@ -154,7 +160,7 @@ def test_page(page, visits):
     assert not visit.errors
     assert not visit.blank
     assert not re.findall(r"^\s*#\|.*", visit.text, re.MULTILINE)
-    assert not [line for line in hidden_lines(NOTEBOOKS[page]) if line in visit.text]
+    assert not [line for line in hidden_lines(NOTEBOOKS.get(page)) if line in visit.text]
     assert visit.overflow <= 0
     assert not visit.cut
 
@@ -176,6 +182,44 @@ def test_links(visits, url, site):
             if link.startswith(published) or no_file or no_anchor:
                 broken.append((page, link))
     assert not broken
+
+
+def test_broken_links_are_found(tmp_path):
+    "The build finds a link to no file, one to no part of a page, and an absolute one to the site itself."
+    spec = importlib.util.spec_from_file_location("docs", ROOT / "scripts" / "docs.py")
+    docs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(docs)
+    base, good = "https://example.org/site/", '<a href="b/c.html#part">x</a><a href="https://elsewhere.org/none">y</a>'
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a.html").write_text(good)
+    (tmp_path / "b" / "c.html").write_text('<p id="part"><a href="../a.html">x</a></p>')
+    (tmp_path / "search.json").write_text('[{"href": "b/c.html#part"}]')
+    (tmp_path / "sitemap.xml").write_text(f"<urlset><url><loc>{base}a.html</loc></url></urlset>")
+    assert list(docs.broken_links(tmp_path, base)) == []
+    (tmp_path / "a.html").write_text(f'{good}<img src="no.png"><a href="b/c.html#no">x</a><a href="{base}a.html">z</a>')
+    (tmp_path / "search.json").write_text('[{"href": "gone.html"}]')
+    (tmp_path / "sitemap.xml").write_text(f"<urlset><url><loc>{base}old.html</loc></url></urlset>")
+    found = [line.partition(":")[2].split()[:2] for line in docs.broken_links(tmp_path, base)]
+    assert sorted(found) == sorted([["no", "part"], [f"{base}a.html", "leaves"], *[["no", "file"]] * 3])
+
+
+def test_social_card_and_version(site):
+    "Every page names an image that is there, and the version that stands first in the changelog."
+    version = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[0]
+    published = yaml.safe_load((ROOT / "_quarto.yml").read_text())["website"]["site-url"]
+    for page in PAGES:
+        text = (site / f"{page}.html").read_text(encoding="utf-8")
+        assert set(re.findall(r'(?:og|twitter):image" content="([^"]+)"', text)) == {f"{published}/{CARD}"}
+        assert f">{version}<" in re.sub(r"\s*(<[^>]+>)\s*", r"\1", text)
+    with Image.open(site / CARD) as card:
+        assert card.size == (1200, 630)
+
+
+def test_sitemap_lists_every_page(site):
+    "The sitemap has every page, at the address at which the site is published."
+    published = yaml.safe_load((ROOT / "_quarto.yml").read_text())["website"]["site-url"]
+    listed = re.findall(r"<loc>(.+?)</loc>", (site / "sitemap.xml").read_text(encoding="utf-8"))
+    assert sorted(listed) == sorted(f"{published}/{page}.html" for page in PAGES)
 
 
 def test_sidebar_leads_everywhere(driver, url):

@@ -1,0 +1,66 @@
+"Pages that show stored figures show them as they are now."
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+from execnb.nbio import read_nb
+from execnb.shell import CaptureShell
+
+from tiktok_mm.beyond.page import STYLE, TEMPLATE
+from tiktok_mm.lib.units import number
+from tiktok_mm.pipeline.extract import views_text
+
+ROOT = Path(__file__).parents[1]
+DAY = re.compile(r" Stored on \d{4}-\d\d-\d\d\.")
+
+
+def shown(notebook) -> list[str]:
+    "What the cells of a notebook without `#| hide` show: HTML, or else Markdown; without the days."
+    outputs = [one for cell in notebook.cells if "#| hide" not in cell.source for one in cell.get("outputs", [])]
+    kinds = ("text/html", "text/markdown")
+    data = [
+        next((one["data"][kind] for kind in kinds if kind in one["data"]), None) for one in outputs if "data" in one
+    ]
+    return [DAY.sub("", "".join(text)).strip() for text in data if text]
+
+
+def test_how_good_is_it_shows_what_was_measured(monkeypatch):
+    "The page has the figures that its sources have; if not, run nbs/how_good.ipynb again."
+    path = ROOT / "nbs" / "how_good.ipynb"
+    monkeypatch.chdir(path.parent)
+    now = read_nb(path)
+    CaptureShell().run_all(now, exc_stop=True)
+    stored = shown(nbformat.read(path, as_version=4))
+    assert len(stored) > 60
+    assert shown(now) == stored
+
+
+def test_samples_of_the_demo_belong_together():
+    "Table and report are those of one demo, and the report is small."
+    table = pd.read_csv(ROOT / "nbs" / "demo" / "table.csv", index_col="run")
+    report = (ROOT / "nbs" / "demo" / "report.html").read_text(encoding="utf-8")
+    text = (ROOT / "nbs" / "demo" / "table.txt").read_text(encoding="utf-8")
+    assert len(report) < 300_000
+    for run in ("median", "ensemble-compact"):
+        error = table["MAE (K) value"][run]
+        assert views_text(error) in report and number(error, 10) in text
+
+
+def test_sample_report_is_made_by_this_version():
+    "Its styles and headings are those of the template; if not, run the demo and scripts/demo_samples.py."
+    report = (ROOT / "nbs" / "demo" / "report.html").read_text(encoding="utf-8")
+    assert STYLE in report
+    assert set(re.findall(r"<h2>([^<{]+)</h2>", TEMPLATE)) == set(re.findall(r"<h2>([^<]+)</h2>", report))
+
+
+def test_landing_page_shows_the_table_of_the_demo():
+    "The stored table of nbs/index.ipynb has the rows of nbs/demo/table.csv."
+    cells = json.loads((ROOT / "nbs" / "index.ipynb").read_text(encoding="utf-8"))["cells"]
+    shown = "".join("".join(one["data"].get("text/markdown", "")) for cell in cells for one in cell.get("outputs", []))
+    rows = [line for line in shown.splitlines() if line.startswith("| ") and "[" in line]
+    table = (ROOT / "nbs" / "demo" / "table.csv").read_text(encoding="utf-8")
+    assert len(rows) == table.count(",equal chance,") == 12
+    assert all(f",{row.split(' | ')[0].removeprefix('| ')}," in table for row in rows)
