@@ -14,13 +14,23 @@ av_logging_off()
 
 
 def pytest_addoption(parser):
-    parser.addoption("--long", action="store_true", help="many more random cases: hours, not seconds; run nightly")
+    parser.addoption("--long", action="store_true", help="the nightly tests, too, and many more random cases: hours")
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "nightly: takes minutes; run with --long only")
     settings.register_profile("short", max_examples=60, deadline=None, derandomize=True, database=None)
     settings.register_profile("long", max_examples=3000, deadline=None, database=None)
     settings.load_profile("long" if config.getoption("--long") else "short")
+
+
+def pytest_collection_modifyitems(config, items):
+    "Leave out what is for the night."
+    if config.getoption("--long"):
+        return
+    nightly = [item for item in items if item.get_closest_marker("nightly")]
+    config.hook.pytest_deselected(items=nightly)
+    items[:] = [item for item in items if item not in nightly]
 
 
 @pytest.fixture(scope="session")

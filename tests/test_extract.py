@@ -46,7 +46,7 @@ def test_killed_run_resumes(corpus, fixture_corpus, tmp_path):
     "Killed at several moments and run again, a corpus has the same bytes as after one uninterrupted run."
     uninterrupted = shutil.copytree(fixture_corpus, tmp_path / "uninterrupted")
     extract(open_corpus(uninterrupted), progress=False)
-    for files in (1, 4, 9, 15):
+    for files in (2, 9):
         run = subprocess.Popen(
             [*COMMAND, str(corpus), "--no-sheet"],
             stdout=subprocess.DEVNULL,

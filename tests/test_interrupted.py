@@ -18,7 +18,7 @@ from tiktok_mm.visual import VisualConfig
 
 RUN = "ensemble-compact"
 LAST = "learning-rates/0.001/checkpoints/last.ckpt"  # in the run folder, while it trains
-FIRST = dict(seed=42, epochs=200, lr=0.001)
+FIRST = dict(seed=42, epochs=60, lr=0.001)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ CHANGES = {
     "sizes": dict(seed=42, epochs=9, lr=0.001, sizes=(60, 20, 20)),
     "features": dict(FIRST, epochs=9),
     "epochs": dict(seed=42, epochs=3, lr=0.001),
-    "more epochs": dict(seed=42, epochs=210, lr=0.001),
+    "more epochs": dict(seed=42, epochs=66, lr=0.001),
 }
 
 

@@ -1,4 +1,7 @@
-"kill -9 at random moments of an extraction and of a training: a new run ends with the bytes of an undisturbed one."
+"""kill -9 at 30 random moments of an extraction, a training and a table: a new run ends as an undisturbed one.
+
+The tests of every change kill an extraction (test_extract) and trainings (test_interrupted) a few times.
+"""
 
 import os
 import random
@@ -18,7 +21,8 @@ from tiktok_mm.pipeline.extract import extract
 from tiktok_mm.regression import train_by_id
 from tiktok_mm.visual import VisualConfig
 
-pytestmark = pytest.mark.usefixtures("in_this_process")
+pytestmark = [pytest.mark.usefixtures("in_this_process"), pytest.mark.nightly]
+KILLS = 30
 RUN = "ensemble-compact-speech"
 EXTRACT = "from tiktok_mm.pipeline.extract import extract; extract(open_corpus(folder), progress=False)"
 TRAIN = f"from tiktok_mm.regression import train_by_id; train_by_id(open_corpus(folder), {RUN!r}, epochs=12, lr=0.001)"
@@ -80,13 +84,13 @@ def undisturbed(source: Path, folder: Path, code: str) -> tuple[dict[str, bytes]
     return made(folder), time.monotonic() - begun
 
 
-def test_extract(small, tmp_path, long):
-    "Two moments, or 30 with --long; every second run resumes with other settings, of which nothing old is left."
-    times, kills = random.Random(42), 30 if long else 2
+def test_extract(small, tmp_path):
+    "Every second run resumes with other settings, of which nothing old is left."
+    times = random.Random(42)
     expected, lasts = undisturbed(small, tmp_path / "undisturbed", EXTRACT)
     other = shutil.copytree(small, tmp_path / "other")
     extract(open_corpus(other), VisualConfig(frame_skip=50), progress=False)
-    for number in range(kills):
+    for number in range(KILLS):
         folder = kill(small, tmp_path / f"run{number}", EXTRACT, times.uniform(0.3, 0.9) * lasts)
         changed = number % 2
         assert not extract(
@@ -96,14 +100,14 @@ def test_extract(small, tmp_path, long):
         assert not list(folder.rglob("*.tmp"))
 
 
-def test_train(extracted, tmp_path, long):
+def test_train(extracted, tmp_path):
     "The same: after a kill the run resumes; with another seed it starts anew, and each has its own folder."
-    times, kills = random.Random(7), 30 if long else 2
+    times = random.Random(7)
     expected, lasts = undisturbed(extracted, tmp_path / "undisturbed", TRAIN)
     other = shutil.copytree(extracted, tmp_path / "other")
     train_by_id(open_corpus(other), RUN, epochs=12, lr=0.001, seed=43)
     assert any("weights" in name for name in expected)
-    for number in range(kills):
+    for number in range(KILLS):
         folder = kill(extracted, tmp_path / f"run{number}", TRAIN, times.uniform(0.3, 0.9) * lasts)
         changed = number % 2
         train_by_id(open_corpus(folder), RUN, epochs=12, lr=0.001, seed=43 if changed else 42)
@@ -111,13 +115,11 @@ def test_train(extracted, tmp_path, long):
         assert {name: after.get(name) for name in wanted} == wanted, f"run {number}"
 
 
-def test_table(extracted, tmp_path, long):
-    "All runs of the table, only with --long: 30 moments."
-    if not long:
-        pytest.skip("takes half an hour: pytest --long")
+def test_table(extracted, tmp_path):
+    "All runs of the table."
     times = random.Random(1)
     expected, lasts = undisturbed(extracted, tmp_path / "undisturbed", TABLE)
-    for number in range(30):
+    for number in range(KILLS):
         folder = kill(extracted, tmp_path / f"run{number}", TABLE, times.uniform(0.1, 0.9) * lasts)
         process = start(folder, TABLE)
         assert process.wait(timeout=1200) == 0

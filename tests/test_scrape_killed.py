@@ -20,9 +20,9 @@ from tiktok_mm.scraping.manifest import Manifest, read_raw
 from tiktok_mm.scraping.sampling import draw_order
 
 
-def test_runs_killed_at_random_times_end_like_an_undisturbed_one(browser, tmp_path):
-    "20 runs, killed with -9 at a random time (two while they start, the others after their first event) and resumed."
-    times, kills = random.Random(42), 20
+def test_runs_killed_at_random_times_end_like_an_undisturbed_one(browser, tmp_path, long):
+    "Killed with -9 at a random time (two while they start, the others after their first event) and resumed."
+    times, kills = random.Random(42), 30 if long else 5
     with Replica({"Dance": ["dance"], "Music": ["music"]}, per_tag=5, page_size=3) as site:
         order = draw_order(site.tags["dance"], 42)
         site.fates = {order[0]: "10216", order[1]: "slideshow"}
@@ -64,7 +64,7 @@ def test_runs_killed_at_random_times_end_like_an_undisturbed_one(browser, tmp_pa
             for path in out.rglob("*.json.gz"):
                 assert read_raw(path)["seed"] == 42
     print("the last event before each kill:", dict(reached))
-    assert len(reached) > 3
+    assert len(reached) > (3 if long else 1)
 
 
 def running(process: psutil.Process) -> bool:

@@ -20,6 +20,7 @@ from PIL import Image
 from replica.chromium import need
 from tiktok_mm.scraping.browser import chromium_flags
 
+pytestmark = pytest.mark.nightly  # and part of the workflow that publishes the site
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = {path.relative_to(ROOT / "nbs").with_suffix("").as_posix(): path for path in ROOT.glob("nbs/**/*.ipynb")}
 PAGES = sorted([*(name for name in NOTEBOOKS if ".ipynb_checkpoints" not in name), "changelog"])

@@ -57,6 +57,7 @@ class Model:
     reference: Reference
     corpus: Path | None = None  # the corpus folder, for images of training videos; None: there is none
     whisper: str | None = None  # another name or place of the checkpoint of Whisper; None: the stored one
+    read: Callable[[ExtractTask], list[dict]] = extract_one  # how a single video is read
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -266,7 +267,7 @@ def _features(
             failures = extract(corpus, visual, audio, workers, progress=False, extra=extra).failures
         else:
             (id, path), empty = next(iter(paths.items())), replace(corpus, table=table[:0])
-            failures = extract_one(ExtractTask(empty, id, path, visual, audio, extra, post or {}))
+            failures = model.read(ExtractTask(empty, id, path, visual, audio, extra, post or {}))
         if model.run.autoencoder.is_dir():
             own = Path(folder) / "autoencoder"
             own.mkdir()

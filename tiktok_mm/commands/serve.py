@@ -42,14 +42,14 @@ def serve(
     """Serve a model as a web page and an HTTP API: a report, two variants compared, several videos ranked.
 
     Works without a network. Uploads are deleted after the answer."""
-    from tiktok_mm.beyond.app import Limits, Service, make_app, run_app
+    from tiktok_mm.beyond.app import Limits, Service, guarded, make_app, run_app
     from tiktok_mm.beyond.predict import load_model
 
     name, _, password = (auth or "").partition(":")
     if auth and not (name and password):
         raise UserError("--auth is a name and a password with a colon between them")
     limits = Limits(megabytes=megabytes, seconds=seconds, waiting=waiting)
-    service = Service(load_model(model, corpus, whisper), limits, keep=keep is not None)
+    service = Service(guarded(load_model(model, corpus, whisper)), limits, keep=keep is not None)
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(TemporaryDirectory(prefix="tiktok-mm-uploads-")))
         app = make_app(service, folder, (name, password) if auth else None)
