@@ -30,7 +30,11 @@ def draw_errors(ax) -> None:
     ax.invert_yaxis()
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.set_title(
-        "built-in corpus: mean absolute error and 95 % interval, millions of views", fontsize=15, color=SOFT, loc="left", pad=12
+        "built-in corpus: mean absolute error and 95 % interval, millions of views",
+        fontsize=15,
+        color=SOFT,
+        loc="left",
+        pad=12,
     )
 
 
