@@ -28,6 +28,8 @@ PROCESSED, SITE = ROOT / "_proc", ROOT / "_docs"
 
 MATH = re.compile(r'(?<=<span class="math )(inline|display)">\\[(\[](.*?)\\[)\]]', re.DOTALL)
 KATEX = re.compile(r"<(?:link|script)[^>]*katex[^>]*>(?:</script>)?")
+CODE = ("pre", "code", "script", "style")
+NESTED = re.compile(r"\[\[(`[^`]+`)\]\([^)\s]+\)\]\(")
 WEB_FONT = re.compile(r"@import url\(['\"]?https?:[^)]*\);?")
 
 
@@ -46,8 +48,10 @@ def process() -> None:
         subprocess.run(["nbdev_proc_nbs"], cwd=ROOT, env=os.environ | paths, check=True)
 
 
-def take_output_files() -> dict[str, str]:
-    "Remove `output-file`, which smalldocs does not read; which page (value) nbdev's links call by that name (key)."
+def clean() -> dict[str, str]:
+    """No link in a link, and no `output-file`, which smalldocs does not read.
+
+    Returns which page (value) nbdev's links call by that name (key)."""
     pages = {}
     for path in PROCESSED.rglob("*.ipynb"):
         notebook = json.loads(path.read_text(encoding="utf-8"))
@@ -57,7 +61,8 @@ def take_output_files() -> dict[str, str]:
             if cell["cell_type"] == "raw" and (found := re.search(r"^output-file: (.+)\n", source, re.MULTILINE)):
                 pages[(folder / found[1].strip()).as_posix()] = (folder / f"{path.stem}.html").as_posix()
                 cell["source"] = source.replace(found[0], "")
-        path.write_text(json.dumps(notebook, ensure_ascii=False), encoding="utf-8")
+        # nbdev makes a link of the name of a function also where it is the text of a link
+        path.write_text(NESTED.sub(r"[\1](", json.dumps(notebook, ensure_ascii=False)), encoding="utf-8")
     return pages
 
 
@@ -117,20 +122,30 @@ def repair(pages: dict[str, str]) -> None:
 
 
 class Links(HTMLParser):
-    "What a page links to or loads, and the ids of its parts."
+    "What a page links to or loads, the ids of its parts, and the text outside of code that looks like a link."
 
     def __init__(self, text: str):
         super().__init__()
         self.targets: set[str] = set()
         self.ids: set[str] = set()
+        self.unmade: list[str] = []
+        self.code = 0  # depth
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.code += tag in CODE
         for name, value in attrs:
             if name == "id" and value:
                 self.ids.add(value)
             elif name in ("href", "src") and value:
                 self.targets.add(value)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.code -= tag in CODE
+
+    def handle_data(self, data: str) -> None:
+        if not self.code and "](" in data:
+            self.unmade.append(data.strip())
 
 
 def broken_links(site: Path, base: str) -> Iterator[str]:
@@ -139,6 +154,7 @@ def broken_links(site: Path, base: str) -> Iterator[str]:
         path.relative_to(site).as_posix(): Links(path.read_text(encoding="utf-8")) for path in site.rglob("*.html")
     }
     listed = {entry["href"] for entry in json.loads((site / "search.json").read_text(encoding="utf-8"))}
+    yield from (f"{page}: not made a link: {text[:80]}" for page, found in pages.items() for text in found.unmade)
     links = [(page, target) for page, found in pages.items() for target in found.targets]
     for page, target in sorted([*links, *(("search.json", href) for href in listed)]):
         url = urlsplit(target)
@@ -159,14 +175,14 @@ def broken_links(site: Path, base: str) -> Iterator[str]:
 
 def main() -> int:
     process()
-    pages = take_output_files()
+    pages = clean()
     add_changelog_and_version()
-    clean = render()
+    nothing_wrong = render()
     repair(pages)
     shutil.rmtree(PROCESSED)
     broken = list(broken_links(SITE, site_url()))
     print(*broken, f"{len(list(SITE.rglob('*.html')))} pages in {SITE.name}/, {len(broken)} broken links", sep="\n")
-    return not clean or bool(broken)
+    return not nothing_wrong or bool(broken)
 
 
 if __name__ == "__main__":
