@@ -1,5 +1,6 @@
-"Pages that show stored figures show them as they are now."
+"Pages that show stored figures show them as they are now, and broken links are found."
 
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -64,3 +65,24 @@ def test_landing_page_shows_the_table_of_the_demo():
     table = (ROOT / "nbs" / "demo" / "table.csv").read_text(encoding="utf-8")
     assert len(rows) == 8
     assert all(f",{row.split(' | ')[0].removeprefix('| ')}," in table for row in rows)
+
+
+def test_broken_links_are_found(tmp_path):
+    "The build finds links to no file, to no part of a page, to the published site itself, and those that stay text."
+    spec = importlib.util.spec_from_file_location("docs", ROOT / "scripts" / "docs.py")
+    docs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(docs)
+    base, good = "https://example.org/site/", '<a href="b/c.html#part">x</a><a href="https://elsewhere.org/none">y</a>'
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a.html").write_text(good)
+    (tmp_path / "b" / "c.html").write_text('<p id="part"><a href="../a.html">x</a></p>')
+    (tmp_path / "search.json").write_text('[{"href": "b/c.html#part"}]')
+    (tmp_path / "sitemap.xml").write_text(f"<urlset><url><loc>{base}a.html</loc></url></urlset>")
+    assert list(docs.broken_links(tmp_path, base)) == []
+    (tmp_path / "a.html").write_text(f'{good}<img src="no.png"><a href="b/c.html#no">x</a><a href="{base}a.html">z</a>')
+    (tmp_path / "b" / "c.html").write_text('<p id="part">[a](a.html)</p><code>b](c</code>')
+    (tmp_path / "search.json").write_text('[{"href": "gone.html"}]')
+    (tmp_path / "sitemap.xml").write_text(f"<urlset><url><loc>{base}old.html</loc></url></urlset>")
+    found = [line.partition(":")[2].split()[:2] for line in docs.broken_links(tmp_path, base)]
+    expected = [["no", "part"], [f"{base}a.html", "leaves"], *[["no", "file"]] * 3, ["not", "made"]]
+    assert sorted(found) == sorted(expected)

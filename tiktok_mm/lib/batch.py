@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ENCODED', 'N_MANNER', 'MEMORY', 'Batch', 'pad_frames', 'pad_rows', 'real_rows', 'StoredArrays', 'Dataset',
-           'read_ahead', 'AheadLoader', 'load_dataset', 'embedding_file']
+           'read_ahead', 'load_dataset', 'embedding_file']
 
 # %% ../../nbs/lib/batch.ipynb #57bf9473
 import hashlib
@@ -206,7 +206,7 @@ def read_ahead(batches: Iterator) -> Iterator:
             following = reader.submit(next, batches, None)
             yield batch
 
-
+# %% ../../nbs/lib/batch.ipynb #c0ffee05
 class AheadLoader(DataLoader):
     "PyTorch's loader, which reads ahead also where it has no processes of its own."
 
