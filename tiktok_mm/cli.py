@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 from . import __version__
 from .commands.benchmark import benchmarks
 from .commands.models import models, report_test_video
+from .commands.pack import packing
 from .commands.scrape import scraping
 from .commands.serve import pages
 from .lib.core import UserError, listed, one_of, printable
@@ -74,6 +75,7 @@ app = typer.Typer(
     **SETTINGS,
 )
 app.add_typer(scraping, name="scrape")
+app.add_typer(packing)
 app.add_typer(models)
 app.add_typer(pages)
 app.add_typer(benchmarks, name="benchmark")

@@ -138,9 +138,11 @@ def probe_all(
     progress: bool = True,  # show a progress bar
     limits: Limits = PROBE_LIMITS,  # of each video
 ) -> pd.DataFrame:  # one row a video, indexed by id: the fields of `MediaInfo`
-    "Probe all videos of a table in parallel; a missing file is an error in its row."
+    "Probe all videos of a table in parallel; a missing file is an error in its row. Packed ones were probed before."
     from tqdm import tqdm
 
+    if "media" in table:
+        return pd.DataFrame(list(map(asdict, table.media)), index=pd.Index(table.id, name="id"))
     paths = [path for path in table.path if isinstance(path, Path)]
     states = {path: _state(path) for path in paths}
     found = {path: _probed[state] for path, state in states.items() if state in _probed}
