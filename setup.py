@@ -22,6 +22,7 @@ extras = {
         "image",
         "clip",
         "app",
+        "ray",
         "tensorboard",
         "wandb",
         "bench",

@@ -28,9 +28,11 @@ from tiktok_mm.lib.options import (
     MACHINE,
     SETTINGS,
     TRAINING,
+    Address,
     CorpusPath,
     Device,
     Devices,
+    EngineName,
     ExtraStages,
     LoggerName,
     MaxSteps,
@@ -159,6 +161,8 @@ def extract(
     extra: ExtraStages = None,
     time_limit: TimeLimit = 600,
     memory_limit: MemoryLimit = 4,
+    engine: EngineName = "local",
+    address: Address = None,
 ):
     """Extract frames, sound, transcript and embedding of every video of a corpus.
 
@@ -170,15 +174,18 @@ def extract(
     from tiktok_mm.beyond.extras import chosen_stages
     from tiktok_mm.data import open_corpus, refer_to
     from tiktok_mm.lib.parallel import Limits
+    from tiktok_mm.pipeline.cluster import make_engine
     from tiktok_mm.pipeline.extract import extract, update_contact_sheet
     from tiktok_mm.visual import VISUAL_PRESETS
 
+    runs = make_engine(engine, address, workers)
     visual = replace(VISUAL_PRESETS[one_of(preset, VISUAL_PRESETS, "preset")], frame_skip=frame_skip)
     audio = replace(AUDIO_PRESETS[preset], language=language, fast=fast)
     opened = refer_to(open_corpus(corpus), out) if out else open_corpus(corpus)
     audio, stages = replace(audio, whisper=whisper or audio.whisper), chosen_stages(extra or [])
+    places: dict[str, Any] = dict(workers=workers, progress=show_progress(), engine=runs)
     limits = Limits(time_limit, gigabytes=memory_limit)
-    summary = extract(opened, visual, audio, workers, progress=show_progress(), extra=stages, limits=limits)
+    summary = extract(opened, visual, audio, extra=stages, limits=limits, **places)
     typer.echo(summary)
     if drawn := update_contact_sheet(opened, sheet):
         typer.echo(f"contact sheet: {drawn}")

@@ -89,6 +89,7 @@ PURPOSES = {  # of the extras
     "clip": "extract --with clip",
     "hub": "export --hub, and models of the hub",
     "app": "serve",
+    "ray": "extract --engine ray",
     "tensorboard": "train --logger tensorboard",
     "wandb": "train --logger wandb",
     "bench": "make bench, to compare with other libraries",

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SETTINGS', 'SPLIT', 'TRAINING', 'MACHINE', 'LIMITS', 'SplitKind', 'Sizes', 'SplitSeed', 'ModelPreset', 'Name', 'Out',
-           'Seeds', 'MaxSteps', 'SwinWeights', 'Device', 'Devices', 'Processes', 'LoggerName', 'CorpusPath', 'Workers',
-           'Whisper', 'TimeLimit', 'MemoryLimit', 'ReadStages', 'ExtraStages', 'Seed', 'Number', 'Topics', 'Headed',
-           'Delay', 'PerTag', 'BaseUrl', 'SITE', 'show_progress', 'option']
+           'Seeds', 'MaxSteps', 'SwinWeights', 'Device', 'Devices', 'Processes', 'LoggerName', 'EngineName', 'Address',
+           'CorpusPath', 'Workers', 'Whisper', 'TimeLimit', 'MemoryLimit', 'ReadStages', 'ExtraStages', 'Seed',
+           'Number', 'Topics', 'Headed', 'Delay', 'PerTag', 'BaseUrl', 'SITE', 'show_progress', 'option']
 
 # %% ../../nbs/lib/options.ipynb #0b710005
 import sys
@@ -76,6 +76,14 @@ Processes = Annotated[
 ]
 LoggerName = Annotated[
     str | None, option("csv, or tensorboard or wandb beside it.", "--logger", panel=MACHINE, show_default="csv")
+]
+EngineName = Annotated[
+    str,
+    option("Who runs the videos: local (processes of this machine) or ray (extra: ray).", "--engine", panel=MACHINE),
+]
+Address = Annotated[
+    str | None,
+    option("A Ray cluster: auto, host:port or ray://host:port.", panel=MACHINE, show_default="Ray on this machine"),
 ]
 
 # %% ../../nbs/lib/options.ipynb #0b710017
