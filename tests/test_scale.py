@@ -1,19 +1,23 @@
-"More videos than one machine holds: shards, and a Ray cluster."
+"More videos than one machine holds: shards, a Ray cluster, corpora in object stores."
 
 import os
 import shutil
 from pathlib import Path
+from tempfile import gettempdir
 from unittest.mock import patch
 
 import pytest
 
+from tiktok_mm.audio import AUDIO_PRESETS
 from tiktok_mm.data import check_corpus, open_corpus
 from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.store import read_jsonl, write_jsonl
-from tiktok_mm.pipeline.cluster import make_engine
+from tiktok_mm.pipeline.cluster import make_engine, run_on_ray
 from tiktok_mm.pipeline.extract import extract
+from tiktok_mm.pipeline.remote import check_anywhere, extract_anywhere
 from tiktok_mm.pipeline.shards import pack
 from tiktok_mm.regression import train_by_id
+from tiktok_mm.visual import VISUAL_PRESETS
 
 
 def test_shards_train_to_the_same_digits(extracted, tmp_path):
@@ -105,3 +109,86 @@ def test_ray_loses_nothing(few, expected, monkeypatch, tmp_path, capfd):
     assert (summary.extracted, summary.cached, summary.failures) == (2, 2, [])
     assert features(corpus) == expected
     assert not list(corpus.rglob("*.tmp"))
+
+
+@pytest.fixture
+def bucket(few, monkeypatch, tmp_path_factory):
+    "Four videos in a local server that speaks S3."
+    for name in ("s3fs", "moto", "flask_cors"):
+        pytest.importorskip(name, reason=f"{name} is not installed: pip install 'tiktok_mm[s3,scale]'")
+    import fsspec
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    settings = {"AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port())}
+    settings |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    settings["TMPDIR"] = str(tmp_path_factory.mktemp("temporary"))
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("tempfile.tempdir", None)  # TMPDIR is read again
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # of a server of another test
+    store = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
+    store.mkdir("bucket")
+    store.put(str(few), "bucket/corpus", recursive=True)
+    yield store
+    store.rm("bucket", recursive=True)
+    server.stop()
+
+
+SETTINGS = dict(visual=VISUAL_PRESETS["compact"], audio=AUDIO_PRESETS["compact"], workers=2, progress=False)
+
+
+@pytest.mark.nightly
+def test_a_corpus_in_s3(bucket, few, expected, tmp_path):
+    """Features in S3 have the bytes of those in a folder, and so have their shards; what is there is not made again;
+    `check` finds the same."""
+    url = "s3://bucket/corpus"
+    first, _ = extract_anywhere(url, **SETTINGS)
+    assert (first.extracted, first.cached, first.failures) == (4, 0, [])
+    bucket.get("bucket/corpus", str(tmp_path / "copy"), recursive=True)
+    assert features(tmp_path / "copy") == expected
+    bucket.rm("bucket/corpus/features/visual", recursive=True)
+    made = {path: bucket.modified(path) for path in bucket.find("bucket/corpus/features/audio")}
+    again, _ = extract_anywhere(Path(url), **SETTINGS)
+    assert (again.extracted, again.cached) == (4, 0)
+    assert {path: bucket.modified(path) for path in made} == made
+    assert extract_anywhere(url, **SETTINGS)[0].cached == 4
+    here, there = check_corpus(open_corpus(tmp_path / "copy"), False), check_anywhere(url, False)
+    assert there.to_dict() == here.to_dict()
+    for source, packed in ((url, "there"), (tmp_path / "copy", "here")):
+        assert pack(source, tmp_path / packed, progress=False) == (4, 1)
+    for shard in (tmp_path / "there" / "shards").iterdir():
+        assert shard.read_bytes() == (tmp_path / "here" / "shards" / shard.name).read_bytes()
+    lost = sorted((few / "videos").iterdir())[0].name
+    bucket.rm(f"bucket/corpus/videos/{lost}")
+    assert {found["check"] for found in check_anywhere(url, False).to_dict()["findings"]} >= {"missing file"}
+    assert not list(Path(gettempdir()).glob("tiktok-mm-*"))
+
+
+@pytest.mark.nightly
+def test_a_corpus_in_s3_on_ray(bucket, expected, tmp_path):
+    "The same on a cluster, whose workers fetch the videos."
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'tiktok_mm[ray]'")
+    made, _ = extract_anywhere("s3://bucket/corpus", **SETTINGS, engine=make_engine("ray", workers=2))
+    assert (made.extracted, made.cached, made.failures) == (4, 0, [])
+    bucket.get("bucket/corpus", str(tmp_path / "copy"), recursive=True)
+    assert features(tmp_path / "copy") == expected
+
+
+@pytest.mark.nightly
+def test_mistakes_with_addresses(bucket):
+    "One line each, and none of them waits long."
+    mistakes = {
+        "is empty, or does not exist": lambda: check_anywhere("s3://bucket/nothing", False),
+        "cannot be listed": lambda: check_anywhere("s3://no-bucket-of-this-name/corpus", False),
+        "--out is for videos on this machine": lambda: extract_anywhere(
+            "s3://bucket/corpus", **SETTINGS, out=Path("x")
+        ),
+        "is not on this machine: copy it, or pack": lambda: open_corpus("s3://bucket/corpus"),
+        "write auto, host:port": lambda: next(run_on_ray([None], address="nowhere")),
+    }
+    for says, mistake in mistakes.items():
+        with pytest.raises(UserError, match=says) as raised:
+            mistake()
+        assert "\n" not in str(raised.value)

@@ -10,6 +10,7 @@ import json
 import logging
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,8 +21,8 @@ import pandas as pd
 from .formats.files import VIDEO_SUFFIXES, VideoFiles
 from .formats.records import build_table
 from .formats.sources import Source, find_sources
-from .lib.core import UserError, printable, safe_id
-from .lib.media import FRAME_SKIP, frame_skip_advice, probe_all
+from .lib.core import UserError, printable, remote_url, safe_id
+from .lib.media import FRAME_SKIP, MediaInfo, frame_skip_advice, probe, probe_all
 from .lib.shards import is_packed, with_shards
 from .lib.splits import group_videos, make_split, near_duplicate_pairs
 from tiktok_mm.lib.store import (
@@ -43,6 +44,8 @@ def open_corpus(
 
     Its table has one row a video: id, path, views_k (thousands), views_raw, views_exact, and url, author, followers,
     topics, caption, hashtags, posted_at, collected_at, duration and music where they are known."""
+    if url := remote_url(path):
+        raise UserError(f"{url} is not on this machine: copy it, or pack its features: tiktok-mm pack {url} FOLDER")
     folder, sources = find_sources(path)
     table, rejected = build_table(sources, VideoFiles(folder))
     file = sources[0].file if len({source.file for source in sources}) == 1 else f"{len(sources)} files"
@@ -271,10 +274,11 @@ def _refuse_unseen(corpus: Corpus, media: pd.DataFrame, files: VideoFiles) -> No
 def check_corpus(
     corpus: Corpus,
     progress: bool = True,  # show a progress bar
+    reader: Callable[[Path], MediaInfo] = probe,  # what reads a video
 ) -> CorpusCheck:
     "Probe every video of a corpus and report what is wrong with it; `UserError` if no video can be read."
     table, files = corpus.table, VideoFiles(corpus.folder)
-    media = probe_all(table, progress)
+    media = probe_all(table, progress, reader=reader)
     _refuse_unseen(corpus, media, files)
     good = media[media.error == ""]
     pairs = near_duplicate_pairs(good)

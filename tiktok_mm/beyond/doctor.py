@@ -90,6 +90,8 @@ PURPOSES = {  # of the extras
     "hub": "export --hub, and models of the hub",
     "app": "serve",
     "ray": "extract --engine ray",
+    "s3": "check, extract and pack of s3://…",
+    "scale": "the nightly tests of s3://…",
     "tensorboard": "train --logger tensorboard",
     "wandb": "train --logger wandb",
     "bench": "make bench, to compare with other libraries",

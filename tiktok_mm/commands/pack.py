@@ -25,7 +25,7 @@ def pack(
 ):
     """Pack the features of a corpus into tar files that training reads like the folder.
 
-    For very many videos, whose single files are slow to list, to copy and to open."""
+    For very many videos, and for a corpus at an address such as s3://bucket/corpus, on which nothing can be trained."""
     from tiktok_mm.pipeline.shards import pack
 
     videos, shards = pack(corpus, out, megabytes, show_progress())

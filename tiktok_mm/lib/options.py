@@ -91,7 +91,8 @@ CorpusPath = Annotated[
     Path,
     typer.Argument(
         metavar="CORPUS",
-        help="Folder with videos and a CSV, JSON or JSONL file with ids and view counts; or that file.",
+        help="Folder with videos and a CSV, JSON or JSONL file with ids and view counts; or that file. `check`, "
+        "`extract` and `pack` also take an address such as s3://bucket/corpus.",
         show_default=False,
     ),
 ]

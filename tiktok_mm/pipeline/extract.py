@@ -10,7 +10,7 @@ __all__ = ['Result', 'Engine', 'ExtractTask', 'extract_one', 'run_here', 'Limite
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from operator import attrgetter
@@ -64,6 +64,11 @@ class ExtractTask:
     post: dict[str, Any] = field(default_factory=dict)  # what is known of it, which extra stages may read
 
     @property
+    def sized_by(self) -> Path | int | None:
+        "What gives the video its time: its file, or the size of that in bytes."
+        return self.path
+
+    @property
     def video(self) -> StageInput:
         "The video as extra stages see it."
         return StageInput(self.corpus, self.id, self.path, self.post, self.visual.frame_skip)
@@ -82,6 +87,11 @@ class ExtractTask:
         if not is_current(clip, provenance) or not audio_is_current(self.corpus, self.id, source, self.audio):
             return False
         return all(stage.is_current(self.video) for stage in self.extra)
+
+    @contextmanager
+    def fetched(self) -> Iterator["ExtractTask"]:
+        "The task with the video and its features on this machine, where they are; what is made is stored at the end."
+        yield self
 
     def drop_parts(self) -> None:
         "Remove what a process that was ended has begun to write."
@@ -139,7 +149,7 @@ def run_here(
 ) -> Iterator[tuple[ExtractTask, Result]]:  # in any order
     "Run tasks in processes of this machine and yield each with its failures."
     prepare = partial(_prepare_process, tasks[0].audio, tasks[0].extra)
-    for task, answer in run_limited(work, tasks, limits, workers, prepare, path=attrgetter("path")):
+    for task, answer in run_limited(work, tasks, limits, workers, prepare, path=attrgetter("sized_by")):
         yield task, _failures(task, answer)
 
 
@@ -162,7 +172,7 @@ class LimitedReader:
         work: Callable[[ExtractTask], Result] = extract_one,
     ):
         prepare = partial(_prepare_process, audio, extra)
-        self.worker = LimitedWorker(work, limits, prepare, attrgetter("path"))
+        self.worker = LimitedWorker(work, limits, prepare, attrgetter("sized_by"))
 
     def __call__(self, task: ExtractTask) -> Result:
         "Run all stages of one video and return its failures."
@@ -170,8 +180,16 @@ class LimitedReader:
 
 # %% ../../nbs/pipeline/extract.ipynb #c1a50002
 def extract_unless_done(task: ExtractTask) -> Result:
-    "Run all stages of one video, unless all of it is cached."
-    return None if task.is_done() else extract_one(task)
+    "Run all stages of one video, unless all of it is cached; it is fetched first if it is elsewhere."
+    try:
+        if task.is_done():
+            return None
+        with task.fetched() as here:
+            return extract_one(here)
+    except UserError:
+        raise
+    except Exception as error:
+        return [{"id": task.id, "stage": "file", "reason": error_text(error)}]
 
 
 Engine = Callable[[list[ExtractTask], Limits], Iterator[tuple[ExtractTask, Result]]]
