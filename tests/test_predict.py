@@ -42,14 +42,15 @@ def experiment(fixture_corpus, tmp_path_factory):
 
     @register_model("own")
     class Own(nn.Module):
-        reads = ("words", "word_mask")
+        reads = ("words", "word_mask", "image_rows")
 
         def __init__(self, outputs, sizes):
             super().__init__()
-            self.head = nn.Linear(*sizes["words"], outputs)
+            self.heads = nn.ModuleList(nn.Linear(*sizes[name], outputs) for name in ("words", "image_rows"))
 
         def forward(self, batch):
-            return self.head(batch.words.sum(1) / batch.word_mask.sum(1, keepdim=True).clamp(min=1))
+            words = batch.words.sum(1) / batch.word_mask.sum(1, keepdim=True).clamp(min=1)
+            return self.heads[0](words) + self.heads[1](batch.image_rows.nan_to_num().mean(1))
 
     made = prepare_experiment(open_corpus(folder), max_steps=2)
     for kind in KINDS:

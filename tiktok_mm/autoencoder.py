@@ -29,6 +29,7 @@ from .lib.shapes import shape_features
 from .lib.store import VERSIONS, Corpus, Provenance, content_hash, is_current, load_features, save_features
 from .lib.training import TrainConfig, load_weights, same_run, save_weights, train_model
 from .lib.winograd import WinogradStep, use_winograd
+from .lib.writing import only_run
 
 # %% ../nbs/04_autoencoder.ipynb #1d403416
 class ConvLSTMCell(nn.Module):
@@ -259,18 +260,19 @@ def fit_autoencoder(
     }
     if same_run(folder, metadata, model):
         return load_weights(folder, model)
-    log = train_model(
-        model,
-        loss=lambda reconstruction, batch: reconstruction_loss(reconstruction, batch, config),
-        train=windows(train, config.window),
-        folder=folder,
-        config=training,
-        valid=windows(valid, config.window) if valid else None,
-        callbacks=callbacks,
-        metadata=metadata,
-        progress=progress,
-    )
-    save_weights(folder, model, {**metadata, "log": log})
+    with only_run(folder, "training"):
+        log = train_model(
+            model,
+            loss=lambda reconstruction, batch: reconstruction_loss(reconstruction, batch, config),
+            train=windows(train, config.window),
+            folder=folder,
+            config=training,
+            valid=windows(valid, config.window) if valid else None,
+            callbacks=callbacks,
+            metadata=metadata,
+            progress=progress,
+        )
+        save_weights(folder, model, {**metadata, "log": log})
     return model
 
 

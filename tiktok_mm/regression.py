@@ -54,6 +54,7 @@ from tiktok_mm.lib.training import (
     save_weights,
     train_model,
 )
+from .lib.writing import only_run
 
 # %% ../nbs/07_regression.ipynb #07ead002
 _log = logging.getLogger("tiktok_mm")
@@ -113,8 +114,16 @@ def fit(
     if same_run(folder, metadata, model):
         return load_weights(folder, model)
     del model  # two of the published size are too large for the memory of a usual machine
+    with only_run(folder, "training"):
+        return _train_best(run, train, valid, Path(folder), outputs, metadata, progress)
+
+
+def _train_best(
+    run: RunConfig, train: Dataset, valid: Dataset, folder: Path, outputs: int, metadata: dict, progress: bool
+) -> nn.Module:
+    "Train a model with each learning rate that is needed, keep the best one, and store it."
     constant_loss = float(constant_losses(train.target, train.target, run.loss).mean())
-    places = {lr: Path(folder) / "learning-rates" / f"{lr:g}" for lr in run.lrs or (run.training.lr,)}
+    places = {lr: folder / "learning-rates" / f"{lr:g}" for lr in run.lrs or (run.training.lr,)}
 
     def train_with(lr: float) -> dict[str, Any]:
         one = replace(run, training=replace(run.training, lr=lr))
@@ -128,8 +137,8 @@ def fit(
     found |= {"constant_loss": constant_loss, "loss_by_lr": by_rate if run.lrs else {}}
     _fit_linear(model, train)
     for logged in (part for part in places[lr].iterdir() if part.is_dir()):
-        shutil.rmtree(Path(folder) / logged.name, ignore_errors=True)
-        shutil.copytree(logged, Path(folder) / logged.name)
+        shutil.rmtree(folder / logged.name, ignore_errors=True)
+        shutil.copytree(logged, folder / logged.name)
     save_weights(folder, model, metadata | found)
     shutil.rmtree(places[lr].parent)
     return model

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['ENCODED', 'N_MANNER', 'MEMORY', 'Batch', 'pad_frames', 'pad_rows', 'real_rows', 'StoredArrays', 'Dataset',
-           'load_dataset', 'embedding_file']
+           'read_ahead', 'AheadLoader', 'load_dataset', 'embedding_file']
 
 # %% ../../nbs/lib/batch.ipynb #57bf9473
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from .core import UserError, safe_id
 from .store import EXTRA_STAGES, Corpus, load_array, load_features
@@ -194,6 +196,23 @@ def batch(
     if self.target is not None:
         fields["target"] = torch.from_numpy(self.target[list(rows)])
     return Batch(**fields)
+
+# %% ../../nbs/lib/batch.ipynb #ba7c0021
+def read_ahead(batches: Iterator) -> Iterator:
+    "The same batches, each of which is made while the one before is used."
+    with ThreadPoolExecutor(1) as reader:
+        following = reader.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = reader.submit(next, batches, None)
+            yield batch
+
+
+class AheadLoader(DataLoader):
+    "PyTorch's loader, which reads ahead also where it has no processes of its own."
+
+    def __iter__(self):
+        batches = super().__iter__()
+        return batches if self.num_workers else read_ahead(batches)
 
 # %% ../../nbs/lib/batch.ipynb #c0ffee03
 @patch

@@ -15,6 +15,7 @@ from typing import Any
 
 from .batch import Batch, Dataset
 from .core import UserError, error_text, safe_id
+from .store import EXTRA_STAGES
 
 # %% ../../nbs/lib/registry.ipynb #be510008
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ def register_model(
     return register
 
 # %% ../../nbs/lib/registry.ipynb #be510013
-TIME_AXIS = {"clips": 1, "states": 0, "shapes": 0, "words": 0, "manner": 0, "layers": 0}  # of one video's features
+TIME_AXIS = {  # of one video's features
+    **{"clips": 1, "states": 0, "shapes": 0, "words": 0, "manner": 0, "layers": 0},
+    **{f"{stage}_rows": 0 for stage in EXTRA_STAGES},
+}
 
 
 def feature_sizes(

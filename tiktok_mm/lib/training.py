@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch.multiprocessing import ProcessExitedException
 from torch.utils.data import DataLoader, Sampler
 
-from .batch import Batch, Dataset
+from .batch import AheadLoader, Batch, Dataset
 from .core import UserError, flush_denormals, one_of
 from .store import atomic_write, read_json, write_json
 from .writing import real_reason
@@ -333,7 +333,7 @@ def _loaders(model, train: Dataset, valid: Dataset | None, config: TrainConfig) 
 
     def load(videos, **order):
         collate = partial(videos.batch, reads=tuple(model.reads))
-        return DataLoader(
+        return AheadLoader(
             range(len(videos)),
             config.batch_size,
             collate_fn=collate,

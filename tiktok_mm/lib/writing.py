@@ -100,13 +100,14 @@ def atomic_write(
 # %% ../../nbs/lib/writing.ipynb #3e17000d
 @contextmanager
 def only_run(
-    folder: str | Path,
+    folder: str | Path,  # made where it does not exist
     what: str,  # it does, such as "extract"
 ) -> Iterator[None]:
     "Hold a folder for this process alone; `CannotWrite` if another process holds it."
     if fcntl is None:  # Windows
         yield
         return
+    Path(folder).mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
