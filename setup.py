@@ -22,9 +22,12 @@ extras = {
         "image",
         "clip",
         "app",
+        "ray",
+        "s3",
         "tensorboard",
         "wandb",
         "bench",
+        "scale",
         "dev",
     )
 }

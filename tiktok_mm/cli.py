@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 from . import __version__
 from .commands.benchmark import benchmarks
 from .commands.models import models, report_test_video
+from .commands.pack import packing
 from .commands.scrape import scraping
 from .commands.serve import pages
 from .lib.core import UserError, listed, one_of, printable
@@ -27,9 +28,11 @@ from tiktok_mm.lib.options import (
     MACHINE,
     SETTINGS,
     TRAINING,
+    Address,
     CorpusPath,
     Device,
     Devices,
+    EngineName,
     ExtraStages,
     LoggerName,
     MaxSteps,
@@ -74,6 +77,7 @@ app = typer.Typer(
     **SETTINGS,
 )
 app.add_typer(scraping, name="scrape")
+app.add_typer(packing)
 app.add_typer(models)
 app.add_typer(pages)
 app.add_typer(benchmarks, name="benchmark")
@@ -103,9 +107,9 @@ def check(
     """Probe every video of a corpus and report what is wrong with it.
 
     Near-duplicates count once, as in training. Exit code 0: training may start. 1: it may not."""
-    from tiktok_mm.data import check_corpus, open_corpus
+    from tiktok_mm.pipeline.remote import check_anywhere
 
-    found = check_corpus(open_corpus(corpus), show_progress())
+    found = check_anywhere(corpus, show_progress())
     typer.echo(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) if as_json else found)
     if not found.ok:
         raise typer.Exit(1)
@@ -157,6 +161,8 @@ def extract(
     extra: ExtraStages = None,
     time_limit: TimeLimit = 600,
     memory_limit: MemoryLimit = 4,
+    engine: EngineName = "local",
+    address: Address = None,
 ):
     """Extract frames, sound, transcript and embedding of every video of a corpus.
 
@@ -166,19 +172,20 @@ def extract(
 
     from tiktok_mm.audio import AUDIO_PRESETS
     from tiktok_mm.beyond.extras import chosen_stages
-    from tiktok_mm.data import open_corpus, refer_to
     from tiktok_mm.lib.parallel import Limits
-    from tiktok_mm.pipeline.extract import extract, update_contact_sheet
+    from tiktok_mm.pipeline.cluster import make_engine
+    from tiktok_mm.pipeline.remote import extract_anywhere
     from tiktok_mm.visual import VISUAL_PRESETS
 
+    runs = make_engine(engine, address, workers)
     visual = replace(VISUAL_PRESETS[one_of(preset, VISUAL_PRESETS, "preset")], frame_skip=frame_skip)
     audio = replace(AUDIO_PRESETS[preset], language=language, fast=fast)
-    opened = refer_to(open_corpus(corpus), out) if out else open_corpus(corpus)
     audio, stages = replace(audio, whisper=whisper or audio.whisper), chosen_stages(extra or [])
-    limits = Limits(time_limit, gigabytes=memory_limit)
-    summary = extract(opened, visual, audio, workers, progress=show_progress(), extra=stages, limits=limits)
+    settings: dict[str, Any] = dict(extra=stages, limits=Limits(time_limit, gigabytes=memory_limit))
+    settings |= dict(engine=runs, workers=workers, out=out, sheet=sheet, progress=show_progress())
+    summary, drawn = extract_anywhere(corpus, visual, audio, **settings)
     typer.echo(summary)
-    if drawn := update_contact_sheet(opened, sheet):
+    if drawn:
         typer.echo(f"contact sheet: {drawn}")
     if summary.failures:
         raise typer.Exit(1)

@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -137,17 +137,20 @@ def probe_all(
     table: pd.DataFrame,  # of a corpus
     progress: bool = True,  # show a progress bar
     limits: Limits = PROBE_LIMITS,  # of each video
+    reader: Callable[[Path], MediaInfo] = probe,  # what reads a video
 ) -> pd.DataFrame:  # one row a video, indexed by id: the fields of `MediaInfo`
-    "Probe all videos of a table in parallel; a missing file is an error in its row."
+    "Probe all videos of a table in parallel; a missing file is an error in its row. Packed ones were probed before."
     from tqdm import tqdm
 
+    if "media" in table:
+        return pd.DataFrame(list(map(asdict, table.media)), index=pd.Index(table.id, name="id"))
     paths = [path for path in table.path if isinstance(path, Path)]
     states = {path: _state(path) for path in paths}
     found = {path: _probed[state] for path, state in states.items() if state in _probed}
     todo = [path for path in states if path not in found]
     bar = tqdm(total=len(todo), desc="probing videos", unit="video", disable=not progress or not todo, leave=False)
     with bar:
-        for path, info in run_limited(probe, todo, limits, prepare=av_logging_off, script=False):
+        for path, info in run_limited(reader, todo, limits, prepare=av_logging_off, script=False):
             found[path] = MediaInfo(error=info.reason) if isinstance(info, Ended) else info
             if isinstance(info, Ended) or not info.error:
                 _probed[states[path]] = found[path]

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SETTINGS', 'SPLIT', 'TRAINING', 'MACHINE', 'LIMITS', 'SplitKind', 'Sizes', 'SplitSeed', 'ModelPreset', 'Name', 'Out',
-           'Seeds', 'MaxSteps', 'SwinWeights', 'Device', 'Devices', 'Processes', 'LoggerName', 'CorpusPath', 'Workers',
-           'Whisper', 'TimeLimit', 'MemoryLimit', 'ReadStages', 'ExtraStages', 'Seed', 'Number', 'Topics', 'Headed',
-           'Delay', 'PerTag', 'BaseUrl', 'SITE', 'show_progress', 'option']
+           'Seeds', 'MaxSteps', 'SwinWeights', 'Device', 'Devices', 'Processes', 'LoggerName', 'EngineName', 'Address',
+           'CorpusPath', 'Workers', 'Whisper', 'TimeLimit', 'MemoryLimit', 'ReadStages', 'ExtraStages', 'Seed',
+           'Number', 'Topics', 'Headed', 'Delay', 'PerTag', 'BaseUrl', 'SITE', 'show_progress', 'option']
 
 # %% ../../nbs/lib/options.ipynb #0b710005
 import sys
@@ -77,13 +77,22 @@ Processes = Annotated[
 LoggerName = Annotated[
     str | None, option("csv, or tensorboard or wandb beside it.", "--logger", panel=MACHINE, show_default="csv")
 ]
+EngineName = Annotated[
+    str,
+    option("Who runs the videos: local (processes of this machine) or ray (extra: ray).", "--engine", panel=MACHINE),
+]
+Address = Annotated[
+    str | None,
+    option("A Ray cluster: auto, host:port or ray://host:port.", panel=MACHINE, show_default="Ray on this machine"),
+]
 
 # %% ../../nbs/lib/options.ipynb #0b710017
 CorpusPath = Annotated[
     Path,
     typer.Argument(
         metavar="CORPUS",
-        help="Folder with videos and a CSV, JSON or JSONL file with ids and view counts; or that file.",
+        help="Folder with videos and a CSV, JSON or JSONL file with ids and view counts; or that file. `check`, "
+        "`extract` and `pack` also take an address such as s3://bucket/corpus.",
         show_default=False,
     ),
 ]

@@ -41,10 +41,14 @@ class Limits:
     seconds_per_mb: float = 60.0  # more seconds for every million bytes of the file
     gigabytes: float = 4.0  # beyond what the process holds when it is ready
 
-    def seconds_for(self, path: Any) -> float:
+    def seconds_for(
+        self,
+        file: Any,  # its path, or its size in bytes
+    ) -> float:
         "The seconds that a file may take."
         with suppress(OSError, TypeError):
-            return self.seconds + self.seconds_per_mb * Path(path).stat().st_size / 1e6
+            size = file if isinstance(file, int) else Path(file).stat().st_size
+            return self.seconds + self.seconds_per_mb * size / 1e6
         return self.seconds
 
 
@@ -201,7 +205,7 @@ def run_limited(
     limits: Limits = Limits(),
     workers: int | None = None,  # processes; by default one per core
     prepare: Callable[[], Any] | None = None,  # called in each process before its first item
-    path: Callable[[Any], Any] = Path,  # gives the file of an item, whose size gives it time
+    path: Callable[[Any], Any] = Path,  # gives the file of an item, or its size in bytes, which gives it time
     script: bool = True,  # whether a process may need the script that runs, which then needs a `__main__` guard
 ) -> Generator[tuple[Any, Any]]:  # (item, what the work gives, or `Ended`), in any order
     "Call `work` with every item, several at a time, within limits; the first error ends all of it."

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['BLOCK', 'BLOCKS', 'VERSIONS', 'EXTRA_STAGES', 'FIXED_ROWS', 'FEATURE_STAGES', 'write_json', 'read_json', 'as_json',
            'write_jsonl', 'append_jsonl', 'read_jsonl', 'whole_characters', 'fold_events', 'Rejected', 'Corpus',
-           'content_hash', 'hash_if_there', 'Provenance', 'save_features', 'load_features', 'load_array', 'load_stage',
-           'features_header', 'stored_provenance', 'stored_notices', 'is_current', 'StaleFeatures', 'stale_features',
-           'common_settings', 'find_real_data']
+           'hashed_ranges', 'content_hash', 'hash_if_there', 'Provenance', 'save_features', 'load_features',
+           'load_array', 'load_stage', 'features_header', 'stored_provenance', 'stored_notices', 'is_current',
+           'StaleFeatures', 'stale_features', 'common_settings', 'find_real_data']
 
 # %% ../../nbs/lib/store.ipynb #38f1b276
 import hashlib
@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from .core import UserError, error_text, safe_id
+from .packed import PackedFile, packed_metadata, read_packed, span_of
 from .writing import atomic_write
 
 # %% ../../nbs/lib/store.ipynb #02eb4373
@@ -137,6 +138,7 @@ class Corpus:
     table: pd.DataFrame  # one row a video: id, path, views_k (thousands), …
     rejected: tuple[Rejected, ...] = ()  # the rows of the metadata that are not in the table
     format: str = ""  # which collector wrote the metadata, and its file
+    packed: dict[tuple[str, str], PackedFile] | None = None  # (stage, id) → its file, where features are in shards
 
     @property
     def name(self) -> str:
@@ -145,6 +147,8 @@ class Corpus:
 
     def features(self, stage: str, id: str) -> Path:
         "The file of a stage's features of a video."
+        if self.packed is not None:
+            return self.packed.get((stage, id)) or PackedFile.at(self.folder, 0, 0)
         return self.folder / "features" / stage / f"{safe_id(id)}.safetensors"
 
     def wav(self, id: str) -> Path:
@@ -168,19 +172,25 @@ class Corpus:
 BLOCK, BLOCKS = 1 << 16, 16  # bytes of a block; blocks that are read of a large file
 
 
+def hashed_ranges(
+    size: int,  # of a file, in bytes
+) -> list[tuple[int, int]]:  # (start, length)
+    "What `content_hash` reads of a file."
+    if size <= BLOCK * BLOCKS:
+        return [(0, size)]
+    return [(n * (size - BLOCK) // (BLOCKS - 1), BLOCK) for n in range(BLOCKS)]
+
+
 def content_hash(
     path: str | Path,  # a file of any size
 ) -> str:  # 16 hexadecimal digits
     "A hash of the size of a file and of its content; beyond 1 MiB, of 16 blocks that are spread evenly over it."
-    size = Path(path).stat().st_size
+    begin, size = span_of(path)
     digest = hashlib.sha256(str(size).encode())
     with open(path, "rb", buffering=0) as file:
-        if size <= BLOCK * BLOCKS:
-            digest.update(file.readall())
-        else:
-            for n in range(BLOCKS):
-                file.seek(n * (size - BLOCK) // (BLOCKS - 1))
-                digest.update(file.read(BLOCK))
+        for start, length in hashed_ranges(size):
+            file.seek(begin + start)
+            digest.update(file.read(length))
     return digest.hexdigest()[:16]
 
 
@@ -264,10 +274,10 @@ def save_features(
 
 def load_features(path: str | Path) -> dict[str, np.ndarray]:
     "The arrays that `save_features` wrote; `UserError` if the file is damaged."
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load, load_file
 
     with _reading(path):
-        return load_file(path)
+        return load(read_packed(path)) if isinstance(path, PackedFile) else load_file(path)
 
 
 def load_array(
@@ -278,6 +288,9 @@ def load_array(
     "One of the arrays that `save_features` wrote; the others are not read."
     from safetensors import safe_open
 
+    if isinstance(path, PackedFile):
+        arrays = load_features(path)
+        return arrays[name] if default is None else arrays.get(name, default)
     with _reading(path), safe_open(path, "np") as file:
         if default is not None and name not in file.keys():  # noqa: SIM118
             return default
@@ -310,15 +323,23 @@ def load_stage(
 # %% ../../nbs/lib/store.ipynb #1584e8f5
 def features_header(path: str | Path) -> dict:  # {"provenance": …, "metadata": {…}}; empty if there is no whole file
     "The provenance and the metadata of a feature file, without reading its arrays."
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(path, "np") as file:  # its header has to agree with its length
-            header = json.loads(file.metadata()["about"])
+        header = json.loads(_metadata(path)["about"])
         parts = header["provenance"], header["metadata"]
         return header if all(isinstance(part, dict) for part in parts) else {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError):
         return {}
+
+
+def _metadata(path: str | Path) -> dict[str, str]:
+    from safetensors import safe_open
+
+    if isinstance(path, PackedFile):
+        return packed_metadata(path)
+    with safe_open(path, "np") as file:  # its header has to agree with its length
+        return file.metadata()
 
 
 def stored_provenance(path: str | Path) -> Provenance | None:

@@ -118,12 +118,13 @@ class AtomicCheckpoints(TorchCheckpointIO):
     written: tuple[int, Path] | None = None  # step and file of the newest
 
     def save_checkpoint(self, checkpoint, path, storage_options=None):
-        step, path = checkpoint["global_step"], Path(path)
+        step, path = checkpoint.get("global_step"), Path(path)  # None: a process gives its weights back
         with atomic_write(path) as part:
             if not (self.written and self.written[0] == step and _linked(self.written[1], part)):
                 with real_reason(part):
                     torch.save(checkpoint, part)
-        self.written = step, path
+        if step is not None:
+            self.written = step, path
 
 
 def _linked(file: Path, link: Path) -> bool:
@@ -208,7 +209,8 @@ class LitModel(L.LightningModule):
 
     def on_validation_epoch_end(self):
         self.recent = [*self.recent[-2:], float(self.trainer.callback_metrics["valid_loss"])]
-        self.log("recent_valid_loss", sum(self.recent) / len(self.recent), logger=False)
+        mean, several = sum(self.recent) / len(self.recent), self.trainer.world_size > 1
+        self.log("recent_valid_loss", mean, logger=False, sync_dist=several)
 
     def configure_optimizers(self):
         config = self.config

@@ -1,0 +1,194 @@
+"More videos than one machine holds: shards, a Ray cluster, corpora in object stores."
+
+import os
+import shutil
+from pathlib import Path
+from tempfile import gettempdir
+from unittest.mock import patch
+
+import pytest
+
+from tiktok_mm.audio import AUDIO_PRESETS
+from tiktok_mm.data import check_corpus, open_corpus
+from tiktok_mm.lib.core import UserError
+from tiktok_mm.lib.store import read_jsonl, write_jsonl
+from tiktok_mm.pipeline.cluster import make_engine, run_on_ray
+from tiktok_mm.pipeline.extract import extract
+from tiktok_mm.pipeline.remote import check_anywhere, extract_anywhere
+from tiktok_mm.pipeline.shards import pack
+from tiktok_mm.regression import train_by_id
+from tiktok_mm.visual import VISUAL_PRESETS
+
+
+def test_shards_train_to_the_same_digits(extracted, tmp_path):
+    "A run of a packed corpus has the bytes of the same run of the folder: weights, log, predictions, metrics."
+    folder, packed = shutil.copytree(extracted, tmp_path / "corpus"), tmp_path / "packed"
+    assert pack(folder, packed, megabytes=1, progress=False) == (12, 1)
+    made = []
+    for corpus in (folder, packed):
+        train_by_id(open_corpus(corpus), "ensemble-compact", epochs=1, max_steps=2, lr=0.001)
+        files = [path for path in corpus.rglob("runs/**/*") if path.is_file()]
+        made.append({path.relative_to(corpus).as_posix(): path.read_bytes() for path in files})
+    assert made[0] == made[1]
+    assert {"weights.safetensors", "predictions.csv"} <= {name.rpartition("/")[2] for name in made[1]}
+
+
+def test_an_interrupted_pack_is_no_corpus(extracted, tmp_path):
+    "Before its rows are written a packed folder cannot be opened; packed again it is whole."
+    with patch("tiktok_mm.pipeline.shards.write_rows", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        pack(extracted, tmp_path / "packed", progress=False)
+    with pytest.raises(UserError, match="view count"):
+        open_corpus(tmp_path / "packed")
+    assert pack(extracted, tmp_path / "packed", progress=False) == (12, 1)
+    here, there = (check_corpus(open_corpus(path), progress=False) for path in (extracted, tmp_path / "packed"))
+    assert (there.videos, there.usable, there.groups) == (here.videos, here.usable, here.groups)
+
+
+DEATHS = """\
+import os, pathlib, signal, sys, time
+place, deaths = pathlib.Path({!r}), {!r}
+def watch(event, arguments):
+    target = pathlib.Path(str(arguments[1])) if event == "os.rename" else None
+    if target and target.parent.name == "visual" and target.stem in deaths:
+        whose, times = deaths[target.stem]
+        if (n := len(list(place.glob(target.stem + "-*")))) < times:
+            (place / f"{{target.stem}}-{{n}}").touch()
+            os.kill(os.getppid() if whose == "worker" else os.getpid(), signal.SIGKILL)
+            time.sleep(30)
+sys.addaudithook(watch)
+"""
+
+
+def features(corpus) -> dict[str, bytes]:
+    "All features and sounds of a corpus."
+    files = [*corpus.glob("features/*/*"), *corpus.glob("audio/*")]
+    return {path.relative_to(corpus).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def few(fixture_corpus, tmp_path_factory) -> Path:
+    "Four videos of the corpus, without features."
+    folder = tmp_path_factory.mktemp("few") / "corpus"
+    (folder / "videos").mkdir(parents=True)
+    shutil.copy(fixture_corpus / "oracle.json", folder)
+    rows = read_jsonl(fixture_corpus / "videos.jsonl")[:4]
+    for row in rows:
+        shutil.copy(fixture_corpus / "videos" / f"{row['id']}.mp4", folder / "videos")
+    write_jsonl(folder / "videos.jsonl", rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(few, extracted) -> dict[str, bytes]:
+    "The features of these videos, made on one machine."
+    ids = {path.stem for path in (few / "videos").iterdir()}
+    return {name: content for name, content in features(extracted).items() if Path(name).stem in ids}
+
+
+@pytest.mark.nightly
+def test_ray_loses_nothing(few, expected, monkeypatch, tmp_path, capfd):
+    """A worker of Ray is killed once while a video is written, and each time that another is written: the first is run
+    again, the second fails after two retries. The process that reads a third is killed: a failure with this reason, at
+    once, as on one machine. Every byte is that of one machine."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'tiktok_mm[ray]'")
+    corpus = shutil.copytree(few, tmp_path / "corpus")
+    once, always, crashes, _ = sorted(path.stem for path in (corpus / "videos").iterdir())
+    deaths = {once: ("worker", 1), always: ("worker", 100), crashes: ("process", 100)}
+    (tmp_path / "sitecustomize.py").write_text(DEATHS.format(str(tmp_path), deaths))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    summary = extract(open_corpus(corpus), progress=False, engine=make_engine("ray", workers=2))
+    assert [len(list(tmp_path.glob(f"{id}-*"))) for id in deaths] == [1, 3, 1]
+    assert (summary.extracted, summary.cached) == (2, 0)
+    assert {failure["id"]: failure["reason"] for failure in summary.failures} == {
+        always: "the worker that ran this video died 3 times",
+        crashes: "the process that read this video was killed, as when there is too little memory",
+    }
+    assert "raylet" not in capfd.readouterr().out
+    monkeypatch.undo()
+    summary = extract(open_corpus(corpus), progress=False)
+    assert (summary.extracted, summary.cached, summary.failures) == (2, 2, [])
+    assert features(corpus) == expected
+    assert not list(corpus.rglob("*.tmp"))
+
+
+@pytest.fixture
+def bucket(few, monkeypatch, tmp_path_factory):
+    "Four videos in a local server that speaks S3."
+    for name in ("s3fs", "moto", "flask_cors"):
+        pytest.importorskip(name, reason=f"{name} is not installed: pip install 'tiktok_mm[s3,scale]'")
+    import fsspec
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    settings = {"AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port())}
+    settings |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    settings["TMPDIR"] = str(tmp_path_factory.mktemp("temporary"))
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("tempfile.tempdir", None)  # TMPDIR is read again
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # of a server of another test
+    store = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
+    store.mkdir("bucket")
+    store.put(str(few), "bucket/corpus", recursive=True)
+    yield store
+    store.rm("bucket", recursive=True)
+    server.stop()
+
+
+SETTINGS = dict(visual=VISUAL_PRESETS["compact"], audio=AUDIO_PRESETS["compact"], workers=2, progress=False)
+
+
+@pytest.mark.nightly
+def test_a_corpus_in_s3(bucket, few, expected, tmp_path):
+    """Features in S3 have the bytes of those in a folder, and so have their shards; what is there is not made again;
+    `check` finds the same."""
+    url = "s3://bucket/corpus"
+    first, _ = extract_anywhere(url, **SETTINGS)
+    assert (first.extracted, first.cached, first.failures) == (4, 0, [])
+    bucket.get("bucket/corpus", str(tmp_path / "copy"), recursive=True)
+    assert features(tmp_path / "copy") == expected
+    bucket.rm("bucket/corpus/features/visual", recursive=True)
+    made = {path: bucket.modified(path) for path in bucket.find("bucket/corpus/features/audio")}
+    again, _ = extract_anywhere(Path(url), **SETTINGS)
+    assert (again.extracted, again.cached) == (4, 0)
+    assert {path: bucket.modified(path) for path in made} == made
+    assert extract_anywhere(url, **SETTINGS)[0].cached == 4
+    here, there = check_corpus(open_corpus(tmp_path / "copy"), False), check_anywhere(url, False)
+    assert there.to_dict() == here.to_dict()
+    for source, packed in ((url, "there"), (tmp_path / "copy", "here")):
+        assert pack(source, tmp_path / packed, progress=False) == (4, 1)
+    for shard in (tmp_path / "there" / "shards").iterdir():
+        assert shard.read_bytes() == (tmp_path / "here" / "shards" / shard.name).read_bytes()
+    lost = sorted((few / "videos").iterdir())[0].name
+    bucket.rm(f"bucket/corpus/videos/{lost}")
+    assert {found["check"] for found in check_anywhere(url, False).to_dict()["findings"]} >= {"missing file"}
+    assert not list(Path(gettempdir()).glob("tiktok-mm-*"))
+
+
+@pytest.mark.nightly
+def test_a_corpus_in_s3_on_ray(bucket, expected, tmp_path):
+    "The same on a cluster, whose workers fetch the videos."
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'tiktok_mm[ray]'")
+    made, _ = extract_anywhere("s3://bucket/corpus", **SETTINGS, engine=make_engine("ray", workers=2))
+    assert (made.extracted, made.cached, made.failures) == (4, 0, [])
+    bucket.get("bucket/corpus", str(tmp_path / "copy"), recursive=True)
+    assert features(tmp_path / "copy") == expected
+
+
+@pytest.mark.nightly
+def test_mistakes_with_addresses(bucket):
+    "One line each, and none of them waits long."
+    mistakes = {
+        "is empty, or does not exist": lambda: check_anywhere("s3://bucket/nothing", False),
+        "cannot be listed": lambda: check_anywhere("s3://no-bucket-of-this-name/corpus", False),
+        "--out is for videos on this machine": lambda: extract_anywhere(
+            "s3://bucket/corpus", **SETTINGS, out=Path("x")
+        ),
+        "is not on this machine: copy it, or pack": lambda: open_corpus("s3://bucket/corpus"),
+        "write auto, host:port": lambda: next(run_on_ray([None], address="nowhere")),
+    }
+    for says, mistake in mistakes.items():
+        with pytest.raises(UserError, match=says) as raised:
+            mistake()
+        assert "\n" not in str(raised.value)
