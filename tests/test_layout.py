@@ -108,6 +108,12 @@ def test_every_module_has_its_notebook():
     assert [named for named, module in exported.items() if named != module] == []
 
 
+def test_cells_have_ids_of_their_own():
+    "Two cells of a notebook with the same id would be one to whoever edits or links them."
+    ids = {path: [cell["id"] for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]] for path in NOTEBOOKS}
+    assert not [path.name for path, found in ids.items() if len(found) != len(set(found))]
+
+
 def test_notebooks_say_how_long_they_run():
     "Below the title, at most two minutes; if not, run scripts/run_times.py."
     line = re.compile(r"(a second|a few seconds|half a minute|a minute|two minutes)(\s+to\s+run| on two cores)")

@@ -186,7 +186,7 @@ def _post(caption: str | None, followers: str | int | None, at: str | None) -> d
         raise UserError(f"{followers!r} is no number of followers such as 1635 or 42.5K") from None
     return {"caption": caption or None, "followers": count, "at": at or None}
 
-# %% ../../nbs/beyond/app.ipynb #a9900035
+# %% ../../nbs/beyond/app.ipynb #a9900041
 READING = ReadingLimits(seconds=120, seconds_per_mb=5, gigabytes=2)  # of an upload
 
 
