@@ -142,4 +142,6 @@ def make_engine(
         if address:
             raise UserError("--address names a Ray cluster: add --engine ray")
         return None
+    if address not in (None, "auto"):
+        _reach(str(address))  # here, too, before models are loaded
     return partial(run_on_ray, address=address, workers=workers)
