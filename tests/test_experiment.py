@@ -217,7 +217,8 @@ def test_a_killed_device_process_fails_the_training(corpus, experiment):
     checkpoint = experiment.run("paper-ensemble-epochs-500-devices-2") / LAST
     while training.poll() is None and not checkpoint.exists():
         time.sleep(0.01)
-    psutil.Process(training.pid).children()[-1].kill()
+    devices = [one for one in psutil.Process(training.pid).children() if "spawn_main" in " ".join(one.cmdline())]
+    devices[-1].kill()
     output, error = training.communicate()
     assert (training.returncode, output) == (2, "") and "terminated with signal SIGKILL" in error.splitlines()[-1], (
         error

@@ -185,7 +185,7 @@ def test_what_does_not_work_is_one_line(experiment, video, tmp_path):
         load_model(folder)
     OWN_MODELS["own"] = registered
     assert model.predict(video, caption="a", followers=3).unused == [
-        "Not used: caption, followers. This model reads only words."
+        "Not used: caption, followers. This model reads only words and image."
     ]
 
 

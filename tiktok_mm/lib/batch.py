@@ -200,11 +200,11 @@ def batch(
 # %% ../../nbs/lib/batch.ipynb #ba7c0021
 def read_ahead(batches: Iterator) -> Iterator:
     "The same batches, each of which is made while the one before is used."
-    with ThreadPoolExecutor(1) as reader:
+    reader = ThreadPoolExecutor(1)  # without `with`, whose end would swallow an interrupt between two epochs
+    following = reader.submit(next, batches, None)
+    while (batch := following.result()) is not None:
         following = reader.submit(next, batches, None)
-        while (batch := following.result()) is not None:
-            following = reader.submit(next, batches, None)
-            yield batch
+        yield batch
 
 # %% ../../nbs/lib/batch.ipynb #c0ffee05
 class AheadLoader(DataLoader):
