@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['ENCODED', 'N_MANNER', 'MEMORY', 'Batch', 'pad_frames', 'pad_rows', 'real_rows', 'StoredArrays', 'Dataset',
-           'read_ahead', 'load_dataset', 'embedding_file']
+           'ReadAhead', 'load_dataset', 'embedding_file']
 
 # %% ../../nbs/lib/batch.ipynb #57bf9473
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -198,13 +200,31 @@ def batch(
     return Batch(**fields)
 
 # %% ../../nbs/lib/batch.ipynb #ba7c0021
-def read_ahead(batches: Iterator) -> Iterator:
+@cache
+def _reader(process: int) -> ThreadPoolExecutor:
+    "The thread of a process that reads ahead; it stays, because an interrupt at the end of a pool would be lost."
+    return ThreadPoolExecutor(1)
+
+
+class ReadAhead:
     "The same batches, each of which is made while the one before is used."
-    reader = ThreadPoolExecutor(1)  # without `with`, whose end would swallow an interrupt between two epochs
-    following = reader.submit(next, batches, None)
-    while (batch := following.result()) is not None:
-        following = reader.submit(next, batches, None)
-        yield batch
+
+    def __init__(self, batches: Iterator):
+        self.batches = batches
+        self._start()
+
+    def _start(self) -> None:
+        self.following = _reader(os.getpid()).submit(next, self.batches, None)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        batch = self.following.result()
+        if batch is None:
+            raise StopIteration
+        self._start()
+        return batch
 
 # %% ../../nbs/lib/batch.ipynb #c0ffee05
 class AheadLoader(DataLoader):
@@ -212,7 +232,7 @@ class AheadLoader(DataLoader):
 
     def __iter__(self):
         batches = super().__iter__()
-        return batches if self.num_workers else read_ahead(batches)
+        return batches if self.num_workers else ReadAhead(batches)
 
 # %% ../../nbs/lib/batch.ipynb #c0ffee03
 @patch
