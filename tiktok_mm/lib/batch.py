@@ -10,7 +10,7 @@ __all__ = ['ENCODED', 'N_MANNER', 'MEMORY', 'Batch', 'pad_frames', 'pad_rows', '
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -211,19 +211,19 @@ class ReadAhead:
 
     def __init__(self, batches: Iterator):
         self.batches = batches
-        self._start()
+        self.following: Future | None = None  # nothing is read before it is asked for: an epoch sets its order first
 
-    def _start(self) -> None:
-        self.following = _reader(os.getpid()).submit(next, self.batches, None)
+    def _read(self) -> Future:
+        return _reader(os.getpid()).submit(next, self.batches, None)
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        batch = self.following.result()
+        batch = (self.following or self._read()).result()
         if batch is None:
             raise StopIteration
-        self._start()
+        self.following = self._read()
         return batch
 
 # %% ../../nbs/lib/batch.ipynb #c0ffee05
