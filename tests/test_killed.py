@@ -16,10 +16,10 @@ import pytest
 
 from tiktok_mm.audio import AudioConfig
 from tiktok_mm.data import open_corpus
-from tiktok_mm.lib.store import read_jsonl
 from tiktok_mm.pipeline.extract import extract
 from tiktok_mm.regression import train_by_id
 from tiktok_mm.visual import VisualConfig
+from videos import copy_videos
 
 pytestmark = [pytest.mark.usefixtures("in_this_process"), pytest.mark.nightly]
 KILLS = 30
@@ -66,11 +66,7 @@ def kill(source: Path, folder: Path, code: str, seconds: float) -> Path:
 def small(fixture_corpus, tmp_path_factory) -> Path:
     "Three videos of the corpus, without features."
     folder = tmp_path_factory.mktemp("killed") / "small"
-    (folder / "videos").mkdir(parents=True)
-    shutil.copy(fixture_corpus / "oracle.json", folder)
-    rows = read_jsonl(fixture_corpus / "videos.jsonl")[:3]
-    for row in rows:
-        shutil.copy(fixture_corpus / "videos" / f"{row['id']}.mp4", folder / "videos")
+    rows = copy_videos(fixture_corpus, folder, 3)
     (folder / "list.csv").write_text("id,views\n" + "".join(f"{row['id']},5000\n" for row in rows))
     return folder
 

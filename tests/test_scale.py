@@ -11,13 +11,14 @@ import pytest
 from tiktok_mm.audio import AUDIO_PRESETS
 from tiktok_mm.data import check_corpus, open_corpus
 from tiktok_mm.lib.core import UserError
-from tiktok_mm.lib.store import read_jsonl, write_jsonl
+from tiktok_mm.lib.store import write_jsonl
 from tiktok_mm.pipeline.cluster import make_engine, run_on_ray
 from tiktok_mm.pipeline.extract import extract
 from tiktok_mm.pipeline.remote import check_anywhere, extract_anywhere
 from tiktok_mm.pipeline.shards import pack
 from tiktok_mm.regression import train_by_id
 from tiktok_mm.visual import VISUAL_PRESETS
+from videos import copy_videos
 
 
 def test_shards_train_to_the_same_digits(extracted, tmp_path):
@@ -69,12 +70,7 @@ def features(corpus) -> dict[str, bytes]:
 def few(fixture_corpus, tmp_path_factory) -> Path:
     "Four videos of the corpus, without features."
     folder = tmp_path_factory.mktemp("few") / "corpus"
-    (folder / "videos").mkdir(parents=True)
-    shutil.copy(fixture_corpus / "oracle.json", folder)
-    rows = read_jsonl(fixture_corpus / "videos.jsonl")[:4]
-    for row in rows:
-        shutil.copy(fixture_corpus / "videos" / f"{row['id']}.mp4", folder / "videos")
-    write_jsonl(folder / "videos.jsonl", rows)
+    write_jsonl(folder / "videos.jsonl", copy_videos(fixture_corpus, folder, 4))
     return folder
 
 

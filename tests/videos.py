@@ -1,6 +1,7 @@
 "Small videos with every property that a download may have, encoded by PyAV."
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -9,12 +10,24 @@ from pathlib import Path
 import av
 import numpy as np
 
+from tiktok_mm.lib.store import read_jsonl
+
 FASTEST = {
     "libx264": {"preset": "ultrafast"},
     "libx265": {"preset": "ultrafast"},
     "libvpx-vp9": {"cpu-used": "8", "deadline": "realtime"},
 }
 TEXTURE = np.random.default_rng(0).integers(0, 255, (400, 400, 3), dtype=np.uint8)
+
+
+def copy_videos(source: Path, folder: Path, n: int) -> list[dict]:
+    "Copy the first n videos of the small corpus, without their list; its rows of them."
+    (folder / "videos").mkdir(parents=True)
+    shutil.copy(source / "oracle.json", folder)
+    rows = read_jsonl(source / "videos.jsonl")[:n]
+    for row in rows:
+        shutil.copy(source / "videos" / f"{row['id']}.mp4", folder / "videos")
+    return rows
 
 
 def image_of(n: int, width: int, height: int) -> np.ndarray:

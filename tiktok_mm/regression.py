@@ -31,6 +31,7 @@ from tiktok_mm.autoencoder import (
     load_autoencoder,
 )
 from .baselines import CNN3D, Boosting, Swin, SwinConfig, constant_baselines, linear_baseline, stacked_baseline
+from .data import with_clips
 from .ensemble import EndToEndEnsemble, Ensemble, EnsembleConfig
 from .lib.batch import Batch, Dataset, load_dataset
 from .lib.core import UserError, one_of, safe_id
@@ -275,13 +276,11 @@ def prepare_experiment(
 
 # %% ../nbs/07_regression.ipynb #32e82d32
 def _with_features(corpus: Corpus) -> Corpus:
-    "The videos that have a clip; the others are left out. `UserError` if features have to be made again."
-    have = [corpus.features("visual", id).exists() for id in corpus.table.id]
-    if not any(have):
-        raise UserError(f"{corpus.folder} has no features yet: run `tiktok-mm extract {corpus.folder}`")
+    "The videos that have a clip. `UserError` if there are none, or if features have to be made again."
+    kept = with_clips(corpus)
     if stale := stale_features(corpus):
         raise UserError(str(stale))
-    return corpus.subset(have)
+    return kept
 
 
 def _describe(folder: Path, config: ExperimentConfig, parts: Split, chosen: bool) -> str:

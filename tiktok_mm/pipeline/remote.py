@@ -293,8 +293,7 @@ def remote_engine(
         elsewhere: list[ExtractTask] = [_elsewhere(task, remote, corpus.folder, name) for task in tasks]
         here = partial(run_here, workers=workers or n_cores(), work=extract_unless_done)
         yield from (engine or here)(elsewhere, limits)
-        names = [corpus.features(stage, task.id) for task in tasks for stage in FEATURE_STAGES]
-        remote.outline_headers([path.relative_to(corpus.folder).as_posix() for path in names], corpus.folder)
+        outline_features(remote, corpus)
 
     return run
 

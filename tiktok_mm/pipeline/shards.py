@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
-from ..data import REFERRED, write_rows
+from ..data import REFERRED, refuse_other, with_clips, write_rows
 from ..lib.core import UserError
 from ..lib.media import MediaInfo, probe, probe_all
 from ..lib.shards import SHARDS, PackedVideo, write_shards
@@ -23,9 +23,7 @@ from .remote import RemoteFolder, open_anywhere, outline_features, probe_elsewhe
 
 # %% ../../nbs/pipeline/shards.ipynb #c1a80006
 def _claim(out: Path) -> None:
-    "A folder for shards, without those of an earlier run; `UserError` if it holds something else."
-    if out.is_file() or (out.exists() and any(out.iterdir()) and not (out / SHARDS).is_dir()):
-        raise UserError(f"{out} holds something else: name an empty folder, or a new one")
+    "Make a folder ready for shards, without those of an earlier run."
     (out / SHARDS).mkdir(parents=True, exist_ok=True)
     for old in [out / REFERRED, *(out / SHARDS).glob("*.jsonl"), *(out / SHARDS).glob("*.tar")]:
         old.unlink(missing_ok=True)
@@ -57,10 +55,7 @@ def pack(
             raise UserError(f"{path} is packed already")
         if remote:
             outline_features(remote, corpus)
-        have = [corpus.features("visual", id).exists() for id in corpus.table.id]
-        if not any(have):
-            raise UserError(f"{corpus.folder} has no features yet: run `tiktok-mm extract {corpus.folder}`")
-        corpus = corpus.subset(have)
+        corpus = with_clips(corpus)
         reader = partial(probe_elsewhere, remote, corpus.folder) if remote else probe
         found = probe_all(corpus.table, progress, reader=reader)
         if stale := stale_features(corpus):
@@ -71,8 +66,9 @@ def pack(
 
 def _write(corpus: Corpus, videos: Iterator[PackedVideo], out: Path, megabytes: int, progress: bool) -> int:
     "The shards, and then the rows; how many shards."
-    _claim(out)
+    refuse_other(out, made=out / SHARDS)
     with only_run(out, "pack"):
+        _claim(out)
         videos = tqdm(videos, "packing", len(corpus.table), disable=not progress, leave=False)
         shards = write_shards(out, videos, megabytes * 1_000_000)
         write_rows(corpus, out)
