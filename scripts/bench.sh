@@ -9,7 +9,6 @@ python -c 'import cv2, faster_whisper, transformers' 2>/dev/null && pip show --q
     pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 for name in "$@"; do
     printf '== %s (after %d s)\n' "$name" "$SECONDS"
-    jupyter nbconvert --log-level WARN --to notebook --execute --inplace --ExecutePreprocessor.timeout=-1 \
-        "nbs/benchmarks/$name.ipynb"
+    python scripts/run_notebook.py "nbs/benchmarks/$name.ipynb"
     nbdev_clean --fname "nbs/benchmarks/$name.ipynb"
 done

@@ -13,8 +13,9 @@ from tiktok_mm.data import check_corpus, open_corpus
 from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.store import write_jsonl
 from tiktok_mm.pipeline.cluster import make_engine, run_on_ray
+from tiktok_mm.pipeline.elsewhere import check_anywhere
 from tiktok_mm.pipeline.extract import extract
-from tiktok_mm.pipeline.remote import check_anywhere, extract_anywhere
+from tiktok_mm.pipeline.remote import extract_anywhere
 from tiktok_mm.pipeline.shards import pack
 from tiktok_mm.regression import train_by_id
 from tiktok_mm.visual import VISUAL_PRESETS

@@ -107,7 +107,7 @@ def check(
     """Probe every video of a corpus and report what is wrong with it.
 
     Near-duplicates count once, as in training. Exit code 0: training may start. 1: it may not."""
-    from tiktok_mm.pipeline.remote import check_anywhere
+    from tiktok_mm.pipeline.elsewhere import check_anywhere
 
     found = check_anywhere(corpus, show_progress())
     typer.echo(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) if as_json else found)

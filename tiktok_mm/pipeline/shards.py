@@ -19,7 +19,7 @@ from ..lib.media import MediaInfo, probe, probe_all
 from ..lib.shards import SHARDS, PackedVideo, write_shards
 from ..lib.store import FEATURE_STAGES, Corpus, stale_features
 from ..lib.writing import only_run
-from .remote import RemoteFolder, open_anywhere, outline_features, probe_elsewhere
+from .elsewhere import RemoteFolder, open_anywhere, outline_features, probe_elsewhere
 
 # %% ../../nbs/pipeline/shards.ipynb #c1a80006
 def _claim(out: Path) -> None:
