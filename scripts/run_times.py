@@ -4,7 +4,7 @@
     python scripts/run_times.py times.txt
     python scripts/run_times.py --check times.txt
 
-`--check`, a part of `make test`, changes nothing and fails where a notebook took four times as long as it says.
+`--check`, a part of the nightly run, changes nothing and fails where a notebook took four times as long as it says.
 nbdev prints names without folders: notebooks of the same name say what the slowest of them takes, and are compared with
 the fastest.
 """

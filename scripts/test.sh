@@ -26,8 +26,7 @@ for made in nbs tiktok_mm README.md; do
 done
 
 step "notebooks run"
-nbdev_test --n_workers 2 --timing --do_print --flags browser | tee "$copy/times.txt"
-python scripts/run_times.py --check "$copy/times.txt"
+nbdev_test --n_workers 2 --timing --do_print --flags browser
 
 step "tests"
 python -m pytest tests --numprocesses 2 --dist loadfile --durations 10 --quiet

@@ -124,6 +124,27 @@ def test_notebooks_say_how_long_they_run():
     assert silent == ["index.ipynb"]
 
 
+NOT_STORED = {"hide", "export", "exports", "cuda", "network", "eval:"}
+
+
+def shows_something(cell: dict) -> bool:
+    "Whether a code cell ends with a value, or prints at its end, for a reader to see."
+    code = "".join(cell["source"])
+    flags = {word for line in code.splitlines() if line.startswith("#|") for word in line[2:].split()[:1]}
+    last = (ast.parse(code).body or [None])[-1]
+    if flags & NOT_STORED or not isinstance(last, ast.Expr) or code.rstrip().endswith(";"):
+        return False
+    return not isinstance(last.value, ast.Call) or ast.unparse(last.value.func) == "print"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_outputs_are_stored(path):
+    "What a cell shows is there before a reader runs it."
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    empty = [cell["id"] for cell in cells if cell["cell_type"] == "code" and not cell["outputs"]]
+    assert not [cell["id"] for cell in cells if cell["id"] in empty and shows_something(cell)]
+
+
 def test_rules_can_fail():
     "The rules forbid what the architecture forbids."
     assert allowed("visual", "data") and allowed("scrape", "scraping.pages") and allowed("lib.store", "lib.core")
