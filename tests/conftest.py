@@ -62,15 +62,18 @@ def ffmpeg() -> str:
 
 @pytest.fixture(scope="module")
 def in_this_process():
-    "Extract without other processes, whose start takes longer than these few videos."
+    "Check and extract without other processes, whose start takes longer than these few videos."
     from tiktok_mm.pipeline.extract import extract_one
 
-    def run_here(todo, limits, workers):
-        for task in todo:
-            yield task, extract_one(task)
+    def run_here(todo, *_, **__):
+        return ((task, extract_one(task)) for task in todo)
+
+    def run_limited(read, todo, *_, **__):
+        return ((path, read(path)) for path in todo)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tiktok_mm.pipeline.extract.run_here", run_here)
+        patch.setattr("tiktok_mm.lib.media.run_limited", run_limited)
         yield
 
 

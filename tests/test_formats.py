@@ -12,6 +12,8 @@ import pytest
 from tiktok_mm.data import check_corpus, open_corpus
 from tiktok_mm.lib.core import UserError
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 CASES = Path(__file__).parent / "cases" / "corpora"
 NAMES = sorted(path.name for path in CASES.iterdir())
 IDS = [f"73000000000000000{n}" for n in range(11, 23)]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ENCODED', 'N_MANNER', 'MEMORY', 'Batch', 'pad_frames', 'pad_rows', 'real_rows', 'StoredArrays', 'Dataset',
-           'ReadAhead', 'load_dataset', 'embedding_file']
+           'ReadAhead', 'Shuffle', 'load_dataset', 'embedding_file']
 
 # %% ../../nbs/lib/batch.ipynb #57bf9473
 import hashlib
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from .core import UserError, safe_id
 from .store import EXTRA_STAGES, Corpus, load_array, load_features
@@ -233,6 +233,22 @@ class AheadLoader(DataLoader):
     def __iter__(self):
         batches = super().__iter__()
         return batches if self.num_workers else ReadAhead(batches)
+
+# %% ../../nbs/lib/batch.ipynb #ba7c0025
+class Shuffle(Sampler):
+    "The numbers 0…n−1 in an order that depends on the seed and the epoch only; Lightning sets the epoch."
+
+    def __init__(self, n: int, seed: int):
+        self.n, self.seed, self.epoch = n, seed, 0
+
+    def __len__(self):
+        return self.n
+
+    def set_epoch(self, epoch: int):
+        self.epoch = epoch
+
+    def __iter__(self):
+        return iter(np.random.default_rng([self.seed, self.epoch]).permutation(self.n).tolist())
 
 # %% ../../nbs/lib/batch.ipynb #c0ffee03
 @patch
