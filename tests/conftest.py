@@ -1,9 +1,11 @@
 "What all tests share: where the fixture and, if it is there, the real data are."
 
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from tiktok_mm.lib.media import av_logging_off
@@ -60,9 +62,11 @@ def ffmpeg() -> str:
     return pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
 
 
-@pytest.fixture(scope="module")
-def in_this_process():
-    "Check and extract without other processes, whose start takes longer than these few videos."
+@contextmanager
+def without_processes():
+    "Check and extract in this process, as one of their own would: with one thread."
+    import torch
+
     from tiktok_mm.pipeline.extract import extract_one
 
     def run_here(todo, *_, **__):
@@ -71,18 +75,33 @@ def in_this_process():
     def run_limited(read, todo, *_, **__):
         return ((path, read(path)) for path in todo)
 
+    threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tiktok_mm.pipeline.extract.run_here", run_here)
         patch.setattr("tiktok_mm.lib.media.run_limited", run_limited)
+        torch.set_num_threads(1)
         yield
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
-def extracted(fixture_corpus, tmp_path_factory, in_this_process) -> Path:
-    "The small corpus with its features."
+def in_this_process():
+    "No other processes, whose start takes longer than these few videos."
+    with without_processes():
+        yield
+
+
+@pytest.fixture(scope="session")
+def extracted(fixture_corpus, tmp_path_factory, worker_id) -> Path:
+    "The small corpus with its features, made once for all; a test that changes it takes a copy."
     from tiktok_mm.data import open_corpus
     from tiktok_mm.pipeline.extract import extract
 
-    folder = shutil.copytree(fixture_corpus, tmp_path_factory.mktemp("extracted") / "corpus")
-    extract(open_corpus(folder), progress=False)
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "extracted"
+    with FileLock(f"{folder}.lock"), without_processes():
+        if not folder.exists():
+            made = shutil.copytree(fixture_corpus, tmp_path_factory.mktemp("extracting") / "corpus")
+            extract(open_corpus(made), progress=False)
+            made.rename(folder)
     return folder

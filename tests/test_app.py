@@ -25,7 +25,6 @@ from tiktok_mm.beyond.app import Limits, Service, about, make_app
 from tiktok_mm.beyond.predict import load_model
 from tiktok_mm.data import open_corpus
 from tiktok_mm.lib.runs import default_runs, find_run
-from tiktok_mm.pipeline.extract import extract
 from tiktok_mm.regression import prepare_experiment, train_run
 
 PHONE, DESK = (390, 844), (1280, 900)
@@ -43,10 +42,9 @@ return {wider: [root, frame].map(one => one.scrollWidth - one.clientWidth), ink:
 
 
 @pytest.fixture(scope="module")
-def run(fixture_corpus, tmp_path_factory) -> Path:
+def run(extracted, tmp_path_factory) -> Path:
     "The folder of a model that was trained for one epoch."
-    folder = shutil.copytree(fixture_corpus, tmp_path_factory.mktemp("app") / "corpus")
-    extract(open_corpus(folder), progress=False)
+    folder = shutil.copytree(extracted, tmp_path_factory.mktemp("app") / "corpus")
     made = prepare_experiment(open_corpus(folder), max_steps=2)
     kind = find_run("ensemble-compact", default_runs(epochs=1, lr=1e-3))
     train_run(made, kind)

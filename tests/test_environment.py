@@ -182,13 +182,14 @@ def test_two_extractions_at_once(small):
     assert extract(open_corpus(small), progress=False).cached == 2
 
 
-def test_two_trainings_at_once(extracted):
+def test_two_trainings_at_once(extracted, tmp_path):
     "Of the same run the second one is refused in one line, and so is that of an autoencoder; another run may train."
-    corpus, settings = open_corpus(extracted), dict(epochs=1, max_steps=2)
+    corpus = open_corpus(shutil.copytree(extracted, tmp_path / "corpus"))
+    settings = dict(epochs=1, max_steps=2)
     run = find_run("cnn3d", default_runs(**settings)).folder_name
     settings["name"] = "twice"
     for one in ("autoencoder", run):
-        with only_run(extracted / "runs" / "twice" / one, "training"):
+        with only_run(corpus.runs / "twice" / one, "training"):
             with pytest.raises(UserError, match=rf"another training is at work in .*{one}: wait for its end"):
                 train_by_id(corpus, "cnn3d", **settings)
             if one != "autoencoder":

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from command import tiktok_mm
 
 from tiktok_mm.audio import AudioConfig
 from tiktok_mm.data import check_corpus, open_corpus
@@ -42,10 +43,8 @@ def contents(corpus) -> dict[str, bytes]:
     return {str(path.relative_to(corpus)): path.read_bytes() for path in files}
 
 
-def test_killed_run_resumes(corpus, fixture_corpus, tmp_path):
+def test_killed_run_resumes(corpus, extracted):
     "Killed at several moments and run again, a corpus has the same bytes as after one uninterrupted run."
-    uninterrupted = shutil.copytree(fixture_corpus, tmp_path / "uninterrupted")
-    extract(open_corpus(uninterrupted), progress=False)
     for files in (2, 9):
         run = subprocess.Popen(
             [*COMMAND, str(corpus), "--no-sheet"],
@@ -61,7 +60,7 @@ def test_killed_run_resumes(corpus, fixture_corpus, tmp_path):
     wait_for_end(run.pid)
     summary = extract(open_corpus(corpus), progress=False)
     assert 0 < summary.cached <= 12 and not summary.failures
-    assert contents(corpus) == contents(uninterrupted)
+    assert contents(corpus) == contents(extracted)
     assert not list(corpus.rglob("*.tmp"))
 
 
@@ -109,22 +108,20 @@ def test_full_disk_stops_with_one_line(corpus):
     assert extract(open_corpus(corpus), progress=False).extracted == 12
 
 
-def test_exit_codes(corpus, tmp_path):
-    def run(*arguments):
-        return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True)
-
-    assert run(corpus, "--workers", "1").returncode == 0
+def test_exit_codes(extracted, tmp_path):
+    corpus = shutil.copytree(extracted, tmp_path / "corpus")
+    assert tiktok_mm("extract", corpus).returncode == 0
     assert (corpus / "contact_sheet.png").stat().st_size > 20_000
     (corpus / "videos" / "broken.mp4").write_bytes(b"<html>")
     with open(corpus / "videos.jsonl", "a") as file:
         file.write('{"id": "broken", "views": 5}\n')
-    failed = run(corpus)
+    failed = tiktok_mm("extract", corpus)
     assert failed.returncode == 1 and "1 failed" in failed.stdout
     assert {json.loads(line)["id"] for line in (corpus / "failures.jsonl").read_text().splitlines()} == {"broken"}
     empty = tmp_path / "empty"
     empty.mkdir()
     for bad in (empty, tmp_path / "nowhere", corpus / "contact_sheet.png"):
-        done = run(bad)
+        done = tiktok_mm("extract", bad)
         assert done.returncode == 2 and done.stderr.startswith("tiktok-mm: ") and done.stderr.count("\n") == 1
 
 
@@ -157,10 +154,10 @@ def test_a_read_only_corpus_is_one_line(small, tmp_path):
     try:
         if subprocess.run(["mount", "-o", "remount,ro,bind", small], capture_output=True).returncode:
             pytest.skip("needs the right to mount a folder read-only")
-        run = subprocess.run([*COMMAND, str(small), "--whisper", "demo"], capture_output=True, text=True)
+        run = tiktok_mm("extract", small, "--whisper", "demo")
         assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1)
         assert "the folder is read-only: make it writable, or give --out FOLDER" in run.stderr
-        elsewhere = subprocess.run([*run.args, "--out", str(tmp_path / "made")], capture_output=True, text=True)
+        elsewhere = tiktok_mm("extract", small, "--whisper", "demo", "--out", tmp_path / "made")
         assert (elsewhere.returncode, elsewhere.stderr) == (0, "")
         assert extract(open_corpus(tmp_path / "made"), audio=AudioConfig("demo"), progress=False).cached == 2
     finally:

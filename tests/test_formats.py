@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import pytest
+from command import tiktok_mm
 
 from tiktok_mm.data import check_corpus, open_corpus
 from tiktok_mm.lib.core import UserError
@@ -260,12 +261,6 @@ def test_a_few_ids_that_look_rounded_are_ids(tmp_path):
     assert len(open_corpus(tmp_path).table) == 13
 
 
-def run(*arguments) -> tuple[int, str, str]:
-    "Exit code, output and errors of the command."
-    done = subprocess.run([sys.executable, "-m", "tiktok_mm", *map(str, arguments)], capture_output=True, text=True)
-    return done.returncode, done.stdout, done.stderr
-
-
 @pytest.mark.parametrize(
     "files, said",
     [
@@ -278,10 +273,10 @@ def run(*arguments) -> tuple[int, str, str]:
 def test_what_cannot_be_checked_is_said_in_one_line(files, said, tmp_path):
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    code, output, error = run("check", tmp_path)
+    code, output, error = tiktok_mm("check", tmp_path)
     assert (code, output, error.count("\n")) == (2, "", 1) and said in error
 
 
 def test_formats_are_listed():
-    code, output, error = run("formats")
+    code, output, error = tiktok_mm("formats")
     assert (code, error) == (0, "") and all(name in output for name in {*FORMATS.values(), *WRITTEN})

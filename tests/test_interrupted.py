@@ -16,17 +16,11 @@ from tiktok_mm.pipeline.extract import extract
 from tiktok_mm.regression import train_by_id
 from tiktok_mm.visual import VisualConfig
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 RUN = "ensemble-compact"
 LAST = "learning-rates/0.001/checkpoints/last.ckpt"  # in the run folder, while it trains
 FIRST = dict(seed=42, epochs=60, lr=0.001)
-
-
-@pytest.fixture(scope="module")
-def extracted(fixture_corpus, tmp_path_factory):
-    "The fixture with its features."
-    folder = shutil.copytree(fixture_corpus, tmp_path_factory.mktemp("interrupted") / "corpus")
-    extract(open_corpus(folder), progress=False)
-    return folder
 
 
 def run_folder(corpus, epochs, lr, seed=42, split="random", sizes=(65, 10, 25)):
@@ -96,7 +90,10 @@ def test_other_settings_leave_the_killed_run(killed, tmp_path):
     assert checkpoint.read_bytes() == before
 
 
-@pytest.mark.parametrize("changed", CHANGES)
+RARE = [pytest.param(changed, marks=pytest.mark.nightly) for changed in ("sizes", "epochs", "more epochs")]
+
+
+@pytest.mark.parametrize("changed", ["seed", "split", "features", *RARE])
 def test_another_run_starts_from_scratch(changed, killed, extracted, tmp_path, caplog):
     "In the folder of a killed run, a run with other settings ends as in an empty folder, and logs one warning."
     disturbed, undisturbed = (shutil.copytree(source, tmp_path / source.parent.name) for source in (killed, extracted))

@@ -35,7 +35,7 @@ WITH = ("text", "image", "context")
 
 
 @pytest.fixture(scope="module")
-def experiment(fixture_corpus, tmp_path_factory):
+def experiment(fixture_corpus, tmp_path_factory, in_this_process):
     "Models of every kind, trained for one epoch on the fixture."
     folder = shutil.copytree(fixture_corpus, tmp_path_factory.mktemp("predict") / "corpus")
     extract(open_corpus(folder), progress=False, extra=chosen_stages(["text=hashed", *WITH[1:]]))

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 
 import pytest
+from command import tiktok_mm
 
 if not os.environ.get("CI"):
     pytest.importorskip("selenium", reason="no selenium: pip install 'tiktok_mm[scrape]'")
@@ -78,11 +79,7 @@ def test_the_corpus_passes_the_next_stages(whole, tmp_path):
     assert table.views_exact.tolist() == [views < 10 or round(views * 1000) % 100 > 0 for views in table.views_k]
     assert set(table.views_k) == {whole[2].views(id) / 1000 for id in table.id}
     for command in (["check", corpus], ["extract", corpus, "--whisper", "demo", "--workers", "1", "--no-sheet"]):
-        done = subprocess.run(
-            [sys.executable, "-c", "from tiktok_mm.cli import main; main()", *map(str, command)],
-            capture_output=True,
-            text=True,
-        )
+        done = tiktok_mm(*command)
         assert done.returncode == 0 and "24 videos" in done.stdout, done.stdout + done.stderr
 
 
