@@ -47,6 +47,7 @@ def start(folder: Path, code: str) -> subprocess.Popen:
 
 def kill(source: Path, folder: Path, code: str, seconds: float) -> Path:
     "A copy on which a run was killed after so many seconds, with all it had started; in half the time, if it ended."
+    folder = folder / "corpus"  # whose name is in the table
     while True:
         shutil.copytree(source, folder)
         process = start(folder, code)
@@ -73,7 +74,7 @@ def small(fixture_corpus, tmp_path_factory) -> Path:
 
 def undisturbed(source: Path, folder: Path, code: str) -> tuple[dict[str, bytes], float]:
     "What a run makes that nobody kills, and how many seconds it takes."
-    shutil.copytree(source, folder)
+    folder = shutil.copytree(source, folder / "corpus")
     process, begun = start(folder, code), time.monotonic()
     assert process.wait(timeout=600) == 0
     process.communicate()

@@ -12,6 +12,7 @@ __all__ = ['AUDIO_PRESETS', 'MOST_ROWS', 'HOP', 'SILENCE', 'N_ACOUSTICS', 'BLOCK
 import json
 import os
 import shlex
+import warnings
 import wave
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -103,17 +104,18 @@ def extract_wav(
 
 # %% ../nbs/03_audio.ipynb #7aced680
 def _resampled(path: str | Path, number: int) -> bytes:
-    "A sound track at 16 kHz, mono, 16 bit, with a resampler for every part of one form."
-    from av import AudioResampler
+    "A sound track at 16 kHz, mono, 16 bit, with a resampler for every part of one form; damaged parts are left out."
+    from av import AudioResampler, FFmpegError
 
     parts = []
     with open_media(path) as container:
         for _, frames in groupby(_frames(container, container.streams[number]), key=_form):
             resampler = AudioResampler("s16", "mono", SAMPLE_RATE)
-            for frame in frames:
-                frame.pts = None  # the parts follow one another, whatever their time stamps say
-                parts += resampler.resample(frame)
-            parts += resampler.resample(None)
+            with suppress(FFmpegError):  # of a form that there is not, such as a million samples a second
+                for frame in frames:
+                    frame.pts = None  # the parts follow one another, whatever their time stamps say
+                    parts += resampler.resample(frame)
+                parts += resampler.resample(None)
     return b"".join(part.to_ndarray().tobytes() for part in parts)
 
 # %% ../nbs/03_audio.ipynb #5a1e0012
@@ -267,7 +269,9 @@ def acoustics(
     "Loudness (dB), pitch and centroid (octaves), flatness (log10), onset strength, 12 cepstral, 12 pitch classes."
     import librosa
 
-    spectrum = np.abs(librosa.stft(sound, n_fft=2 * HOP, hop_length=HOP))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "n_fft=.* is too large")  # for a sound of less than 64 ms
+        spectrum = np.abs(librosa.stft(sound, n_fft=2 * HOP, hop_length=HOP))
     level = librosa.feature.rms(y=sound, frame_length=2 * HOP, hop_length=HOP)
     pitch = librosa.yin(sound, fmin=65, fmax=500, sr=SAMPLE_RATE, frame_length=2 * HOP, hop_length=HOP)
     centroid = librosa.feature.spectral_centroid(S=spectrum, sr=SAMPLE_RATE)

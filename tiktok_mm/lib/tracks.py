@@ -75,15 +75,15 @@ def not_media(head: bytes) -> str:  # such as "a web page, not a video"; empty i
 def _boxes(path: str | Path) -> list[tuple[bytes, int]]:
     "The boxes of an mp4 file in order: name, and where it ends; of any other file something else."
     boxes: list[tuple[bytes, int]] = []
+    whole, end = Path(path).stat().st_size, 0
     with open(path, "rb") as file:
-        while len(boxes) < 100_000 and len(head := file.read(8)) == 8:
-            start, size = file.tell() - 8, int.from_bytes(head[:4])
+        while len(boxes) < 100_000 and end < whole and len(head := file.read(8)) == 8:
+            start, size = end, int.from_bytes(head[:4])
             if size == 1:
                 size = int.from_bytes(file.read(8))
-            if size < 8:  # 0: to the end of the file
-                size = Path(path).stat().st_size - start
-            boxes.append((head[4:], start + size))
-            file.seek(start + size)
+            end = start + size if size >= 8 else whole  # 0: to the end of the file
+            boxes.append((head[4:], end))
+            file.seek(min(end, whole))
     return boxes
 
 
@@ -317,7 +317,9 @@ def is_encrypted(
 ) -> bool:
     "Whether a decoder would turn a packet into noise."
     stream = packet.stream
-    tag = stream.codec_context.codec_tag if stream.codec_context else ""
+    tag = ""
+    with suppress(UnicodeDecodeError):  # PyAV decodes it, also that of a damaged file
+        tag = stream.codec_context.codec_tag if stream.codec_context else ""
     return "enc_key_id" in stream.metadata or tag in _ENCRYPTED or packet.has_sidedata("encryption_info")
 
 
