@@ -43,10 +43,8 @@ def experiment(corpus):
     experiment = prepare_experiment(corpus)
     runs = [find_run(id, default_runs(epochs=1)) for id in RUNS]
     end_to_end = unfreeze_encoder(runs[3], experiment)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tiktok_mm.regression.FEW", 99)  # one epoch is shorter than the start of a process
-        predict_all(experiment, [*runs, end_to_end], seeds=2)
-        classify(experiment, classification_runs(runs))
+    predict_all(experiment, [*runs, end_to_end], seeds=2)
+    classify(experiment, classification_runs(runs))
     return experiment
 
 

@@ -73,7 +73,7 @@ def tables(draw) -> pd.DataFrame:
     )
 
 
-sizes = st.tuples(*[st.floats(0.1, 1)] * 3)
+sizes = st.tuples(*[st.floats(0.01, 1)] * 3)
 
 
 @given(tables(), st.sampled_from(["random", "time", "author"]), sizes, st.integers(0, 10**6), st.data())

@@ -331,7 +331,7 @@ def train_run(
     return prediction
 
 # %% ../nbs/07_regression.ipynb #fa110009
-FEW = 2  # not worth the start of other processes
+FEW = 60  # epochs that are not worth the start of other processes
 
 
 def train_ahead(
@@ -345,7 +345,8 @@ def train_ahead(
     small = all(run.preset == "compact" or run.model == "ensemble" for run in built_in.values())
     on_cpu = all(resolve_device(run.training.device) == "cpu" and run.training.devices == 1 for run in pending)
     importable = getattr(train, "func", train).__module__ != "__main__"  # else other processes do not know it
-    if len(pending) > FEW and small and on_cpu and importable:
+    epochs = sum(min(run.training.epochs, run.training.max_steps or run.training.epochs) for run in pending)
+    if len(pending) > 1 and epochs > FEW and small and on_cpu and importable:
         run_parallel(train, pending, "training", progress, min(4, n_cores()))
 
 # %% ../nbs/07_regression.ipynb #de026119

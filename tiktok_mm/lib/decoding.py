@@ -198,7 +198,10 @@ def _single_thread(stream):
 def _start_of(index: FrameIndex, target: int) -> int:
     "The packet to start decoding from for packet `target`: the last keyframe decoded and presented before it."
     keys = np.flatnonzero(index.key[: target + 1])
-    return int(keys[index.pts[keys] <= index.pts[target]][-1])
+    before = keys[index.pts[keys] <= index.pts[target]]
+    if not len(before):
+        raise NotIndexable("a frame that is shown before the first keyframe")
+    return int(before[-1])
 
 
 def _seek(container, stream, index: FrameIndex, start: int):

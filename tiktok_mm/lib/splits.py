@@ -114,17 +114,19 @@ class Split:
         return cls(stored["kind"], stored["seed"], *(tuple(stored[part]) for part in ("train", "valid", "test")))
 
 # %% ../../nbs/lib/splits.ipynb #8828112c
-def _random_share(groups: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    "Positions of the rest and of a random share of the groups."
+def _random_share(groups: np.ndarray, share: float, seed: int, keep: int) -> tuple[np.ndarray, np.ndarray]:
+    "Positions of the rest, which keeps at least so many groups, and of a random share of the groups."
     from sklearn.model_selection import GroupShuffleSplit
 
-    return next(GroupShuffleSplit(1, test_size=share, random_state=seed).split(groups, groups=groups))
+    n = len(np.unique(groups))
+    count = min(int(np.ceil(share * n)), n - keep)
+    return next(GroupShuffleSplit(1, test_size=count, random_state=seed).split(groups, groups=groups))
 
 
 def _random_parts(groups: np.ndarray, shares: np.ndarray, seed: int) -> list[np.ndarray]:
     "Train, validation and test positions, chosen by groups."
-    rest, test = _random_share(groups, shares[2], seed)
-    train, valid = _random_share(groups[rest], shares[1] / (shares[0] + shares[1]), seed + 1)
+    rest, test = _random_share(groups, shares[2], seed, keep=2)
+    train, valid = _random_share(groups[rest], shares[1] / (shares[0] + shares[1]), seed + 1, keep=1)
     return [rest[train], rest[valid], test]
 
 
@@ -132,7 +134,8 @@ def _time_parts(groups: np.ndarray, shares: np.ndarray, posted: pd.Series) -> li
     "Train, validation and test positions in the order of time; a group belongs to the part of its first video."
     first = posted.groupby(groups).transform("min").to_numpy()
     order = np.lexsort((np.arange(len(groups)), groups, first))
-    part = np.searchsorted(np.cumsum(shares)[:2] * len(order), np.arange(len(order)), side="right")
+    valid, test = np.minimum(np.cumsum(shares)[:2] * len(order), len(order) - np.array([2, 1]))  # where they begin
+    part = np.searchsorted([valid, max(test, np.ceil(valid) + 1)], np.arange(len(order)), side="right")
     part = pd.Series(part).groupby(groups[order]).transform("min").to_numpy()
     return [order[part == number] for number in range(3)]
 
