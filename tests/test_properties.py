@@ -16,12 +16,12 @@ from tiktok_mm.formats.records import build_table
 from tiktok_mm.formats.sources import read_sources
 from tiktok_mm.formats.text import read_json
 from tiktok_mm.lib.batch import pad_frames, pad_rows, real_rows
-from tiktok_mm.lib.core import UserError, parse_count, safe_id
+from tiktok_mm.lib.core import LARGEST, UserError, parse_count, safe_id
 from tiktok_mm.lib.core import printable as as_printable
 from tiktok_mm.lib.splits import Split, make_split
 from tiktok_mm.lib.targets import Quartiles, TargetScaler
 
-counts = st.integers(0, 10**12)
+counts = st.integers(0, 10**10 - 1)
 
 
 @given(counts)
@@ -34,6 +34,7 @@ def test_a_whole_count_is_read_as_it_is(count):
 @given(st.integers(10, 9999), st.sampled_from([("K", 1e3), ("M", 1e6), ("B", 1e9)]))
 def test_a_short_count_is_the_number_times_its_unit(tenths, unit):
     "And is not exact."
+    assume(tenths / 10 * unit[1] < LARGEST)
     text = f"{tenths // 10}.{tenths % 10}{unit[0]}"
     assert parse_count(text) == (round(tenths / 10 * unit[1]), False)
 
@@ -42,7 +43,7 @@ def test_a_short_count_is_the_number_times_its_unit(tenths, unit):
 def test_any_text_is_a_count_or_one_line(text):
     try:
         value, _ = parse_count(text)
-        assert value == int(value) and 0 <= value < 1e13
+        assert value == int(value) and 0 <= value < LARGEST
         assert any(letter.isnumeric() for letter in text)
     except UserError as error:
         assert "\n" not in as_printable(str(error)) and "is not a view count" in str(error)

@@ -42,17 +42,19 @@ FIELDS = {
     "views": "views_raw views view_count views_count plays play_count total_views video_view_count video_play_count "
     "video_views play_cnt view_cnt num_views total_plays statsV2.playCount stats.playCount stats.play_count "
     "statistics.playCount public_metrics.view_count nviews views_total post_views video_meta.play_count "
-    "播放数量 播放量 播放次数 播放数 再生数 再生回数 조회수 "
+    "播放数量 播放量 播放次数 播放数 再生数 再生回数 조회수 videoaufrufe_insgesamt 合計視聴数 総視聴数 총_조회수 "
+    "zhlédnutí vizionări total_de_visualizações visualizações_totais visualizzazioni_totali visualizzazioni_del_video "
     "просмотры aufrufe videoaufrufe vues visualizaciones vistas reproducciones visualizações visualizzazioni "
     "weergaven wyświetlenia görüntülenme izlenme tayangan перегляди visningar visninger vizualizări lượt_xem ยอดวิว "
     "المشاهدات مشاهدات צפיות 观看次数 觀看次數 観看数 視聴回数",
     "views_k": "views_k views_thousands views_in_thousands play_count_k plays_k view_count_k",
     "views_m": "views_m views_millions views_in_millions play_count_m plays_m view_count_m",
     "path": "path file filename file_name video_path filepath file_path local_path video_file video_fn video_filename "
-    "video_name media_path media_file clip_path saved_path download_path file_location video",
+    "video_name media_path media_file clip_path saved_path download_path file_location video clip clip_name "
+    "dateiname datei nom_du_fichier fichier archivo nombre_de_archivo arquivo nome_do_arquivo ファイル名 文件名 파일명",
     "url": "webpage_url webVideoUrl web_video_url tiktok_url post_url video_link share_url original_url url video_url "
     "link permalink href submitted_video_url share_link post_page post_link page_url tiktok_link video_page_url "
-    "作品链接 视频链接 tiktok video",
+    "作品链接 视频链接 videolink 動画リンク 動画のリンク 동영상_링크 link_do_vídeo link_del_video tiktok video",
     "author": "author.uniqueId author_unique_id authorMeta.name author author_username username author_name uploader "
     "profile_username creator channel.username author.username user.username user.unique_id creator_username handle "
     "account channel_name channel user author.name author.nickname author.uid nickname 作者昵称",

@@ -10,7 +10,8 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from hashlib import sha1
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -43,6 +44,24 @@ def _is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES or (not path.suffix and bool(re.search(r"\d{15,}", path.name)))
 
 
+def _own_ids(stems: Iterable[str]) -> dict[str, str]:  # key of a name → id
+    "Ids for the names that cannot be ids themselves: their letters and digits, and a hash where two have the same."
+    ids, taken = {}, set(map(_key, stems))
+    for stem in sorted({unicodedata.normalize("NFC", stem) for stem in stems}):
+        if _SAFE.fullmatch(stem) and len(stem) <= 128:
+            continue
+        letters = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+        id = re.sub(r"[^A-Za-z0-9]+", "_", letters)[:100].strip("_")
+        if not id or _key(id) in taken:
+            id = f"{id or 'video'}-{sha1(stem.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
+        taken.add(_key(id))
+        ids[_key(stem)] = id
+    return ids
+
+
+_SAFE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+
+
 def _parts(stem: str) -> set[str]:
     "What in a name may be an id: runs of digits, and what stands in brackets."
     return set(re.findall(r"\d{5,}", stem)) | set(re.findall(r"\[([^\[\]]+)\]", stem)) - {stem}
@@ -65,6 +84,10 @@ class VideoFiles:
             of_folder = re.findall(r"\d{15,}", path.parent.name) if not re.search(r"\d{15,}", stem) else []
             for name in {stem, relative, _key(path.name), *_parts(stem), *of_folder}:
                 self._names[name].append(path)
+        self._ids = _own_ids([path.stem for path in self.paths])
+        for path in self.paths:
+            if own := self._ids.get(_key(path.stem)):
+                self._names[_key(own)].append(path)
 
     def of_id(self, id: str) -> list[Path]:
         "The files of an id, the one to use first; the others are its twins."
@@ -72,6 +95,10 @@ class VideoFiles:
         if not found and len(runs := re.findall(r"\d{15,}", id)) == 1:
             found = self._names.get(runs[0], [])
         return found if len(found) < 2 else sorted(found, key=lambda path: _rank(path, id))
+
+    def id_of(self, path: Path) -> str:
+        "The id of a file that has none but its name: the name, or what is made of one that no id can be."
+        return self._ids.get(_key(path.stem), path.stem)
 
     def at(self, stated: str) -> Path | None:
         "The file that a collector's path names: the same path, or a file of this name anywhere in the folder."

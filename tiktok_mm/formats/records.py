@@ -29,7 +29,7 @@ from tiktok_mm.formats.fields import (
 )
 from .files import VIDEO_SUFFIXES, VideoFiles
 from .sources import Source
-from ..lib.core import UserError, parse_count
+from ..lib.core import LARGEST, UserError, parse_count
 from ..lib.store import Rejected
 
 # %% ../../nbs/formats/records.ipynb #0eed1358
@@ -44,28 +44,31 @@ class Cells:
 _SAMPLE = 2000  # rows that decide about a column
 
 
-def _candidates(source: Source) -> list[Cells]:
+def _candidates(source: Source, files: VideoFiles) -> list[Cells]:
     "The columns that may hold ids, cleaned: those of that name, then addresses and paths."
     names = source.recognised.fields
-    found = [_clean(source.columns[name]) for name in names["id"] if name in source.columns]
+    found = [_clean(source.columns[name], files) for name in names["id"] if name in source.columns]
     urls = [source.columns[name] for name in names["url"] if name in source.columns]
     if urls:
         found.append(Cells([next(filter(None, map(id_in_url, cells)), "") for cells in zip(*urls)]))
     if names["path"]:
         found.append(Cells([_id_in_path(cell) for cell in source.first("path")]))
-        if not (names["id"] or urls):
-            found.append(_clean([_stem(cell) for cell in source.first("path")]))
+        if not any(any(cells.values) for cells in found):
+            found.append(_clean([_stem(cell) for cell in source.first("path")], files))
     return found
 
 
-def _clean(cells: list) -> Cells:
-    "The ids in a column."
+def _clean(cells: list, files: VideoFiles) -> Cells:
+    "The ids in a column; of a text that cannot be one, but is the name of a file, the id of the file."
     ids = Cells([""] * len(cells))
     for n, cell in enumerate(cells):
         try:
             ids.values[n] = "" if is_empty(cell) else clean_id(cell)
         except UserError as error:
-            ids.wrong[n] = str(error)
+            if path := files.at(cell):
+                ids.values[n] = files.id_of(path)
+            else:
+                ids.wrong[n] = str(error)
     return ids
 
 
@@ -91,7 +94,7 @@ def choose_ids(
     files: VideoFiles,
 ) -> Cells:
     "The id of each row."
-    candidates = _candidates(source)
+    candidates = _candidates(source, files)
     step = max(1, len(source.numbers) // _SAMPLE)
     for cells in candidates:
         for n in _rounded(cells.values, files):
@@ -136,7 +139,7 @@ def read_views(source: Source) -> tuple[pd.DataFrame, dict[int, str]]:  # positi
     cells = source.first(field)
     dots = field == "views" and _dots_group(cells)
     known, wrong, rows = {}, {}, []
-    for n, cell in enumerate(cells):
+    for n, cell in enumerate(_in_one_language(cells)):
         key = (type(cell), str(cell))
         if key not in known:
             known[key] = _read_view(cell, _FACTORS[field], dots)
@@ -162,6 +165,20 @@ def _read_view(cell, factor: int, dots: bool) -> tuple[tuple, str]:
     return (count / 1000, str(cell), exact), ""
 
 
+_OTHER_UNITS = {  # what else stands in a column → what is written there, and what it means
+    re.compile(r"\d\s?(tis|mii|mlrd)\b", re.IGNORECASE): (re.compile(r"(?<=\d)\s?mil\b", re.IGNORECASE), " mio"),
+    re.compile(r"\d\s?(mn|bin|milyon)\b", re.IGNORECASE): (re.compile(r"(?<=\d)\s?b\b", re.IGNORECASE), " bin"),
+}
+
+
+def _in_one_language(cells: list) -> list:
+    "The cells, with a unit that means another number in the language of the column in words that do not."
+    for sign, (unit, meant) in _OTHER_UNITS.items():
+        if any(isinstance(cell, str) and sign.search(cell) for cell in cells):
+            cells = [unit.sub(meant, cell) if isinstance(cell, str) else cell for cell in cells]
+    return cells
+
+
 def _scaled(cell, factor: int) -> tuple[float, bool]:
     "A count that is written in thousands or millions; it is exact if it is a whole number of views."
     text = str(cell).strip().replace(",", ".")
@@ -171,7 +188,7 @@ def _scaled(cell, factor: int) -> tuple[float, bool]:
         value = float(text) * factor
     except ValueError:
         value = -1.0
-    if not 0 <= value < 1e13:
+    if not 0 <= value < LARGEST:
         raise UserError(
             f"{str(cell)[:40]!r} is not a number of {'thousands' if factor == 1000 else 'millions'} of views"
         )
