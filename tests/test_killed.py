@@ -37,10 +37,16 @@ def made(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
+def errors_of(folder: Path) -> Path:
+    "Where a process that works on a corpus writes its errors."
+    return folder.with_name("errors.txt")
+
+
 def start(folder: Path, code: str) -> subprocess.Popen:
     "A process that works on a corpus, after its first line of output."
     command = [sys.executable, "-c", READY.format(str(folder)) + code]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    with open(errors_of(folder), "w") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
     process.stdout.readline()
     return process
 
@@ -56,7 +62,7 @@ def kill(source: Path, folder: Path, code: str, seconds: float) -> Path:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        assert process.returncode in (0, -signal.SIGKILL)
+        assert process.returncode in (0, -signal.SIGKILL), errors_of(folder).read_text()
         if process.returncode:
             return folder
         shutil.rmtree(folder)
@@ -119,7 +125,7 @@ def test_table(extracted, tmp_path):
     for number in range(KILLS):
         folder = kill(extracted, tmp_path / f"run{number}", TABLE, times.uniform(0.1, 0.9) * lasts)
         process = start(folder, TABLE)
-        assert process.wait(timeout=1200) == 0
+        assert process.wait(timeout=1200) == 0, errors_of(folder).read_text()
         process.communicate()
         assert made(folder) == expected, f"run {number}"
         shutil.rmtree(folder)

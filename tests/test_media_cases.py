@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tiktok_mm.audio import extract_wav, read_wav
+from tiktok_mm.audio import extract_wav, read_wav, sound_notices
 from tiktok_mm.data import check_corpus, open_corpus
 from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.decoding import DecodeInfo, sampled_frames
@@ -504,3 +504,14 @@ def test_high_dynamic_range_is_tone_mapped(tmp_path, ffmpeg, plain, transfer):
     bare = frames[1].to_ndarray(format="rgb24")
     assert np.abs(mapped - right).mean() < 0.75 * np.abs(bare - right).mean()
     assert mapped.std() > 1.2 * bare.std()
+
+
+def test_missing_sound_is_said(plain, ffmpeg, tmp_path):
+    "Packets of sound that were lost, or are noise: what is left is decoded, and a person is told."
+    for number, noise in enumerate(("noise=drop='gt(mod(n,20),10)'", "noise=amount=30")):
+        damaged = make(ffmpeg, "-i", plain, "-c", "copy", "-bsf:a", noise, tmp_path / f"{number}.mp4")
+        has_sound = extract_wav(damaged, tmp_path / "x.wav")
+        sound = read_wav(tmp_path / "x.wav")
+        (notice,) = sound_notices(damaged, has_sound, sound)
+        assert has_sound and ("of its sound are missing" in notice or "nothing of its sound" in notice)
+    assert sound_notices(plain, extract_wav(plain, tmp_path / "y.wav"), read_wav(tmp_path / "y.wav")) == []

@@ -246,7 +246,7 @@ def _twins(table: pd.DataFrame, files: VideoFiles) -> list[tuple[str, str]]:  # 
     "The ids that several files have."
     found = [(id, path, files.of_id(id)) for id, path in zip(table.id, table.path)]
     return [
-        (id, ", ".join(one.name for one in sorted(several, key=lambda one: one != path)))
+        (id, ", ".join(str(files.within(one)) for one in sorted(several, key=lambda one: one != path)))
         for id, path, several in found
         if len(several) > 1 and path in several
     ]

@@ -96,6 +96,10 @@ class VideoFiles:
             found = self._names.get(runs[0], [])
         return found if len(found) < 2 else sorted(found, key=lambda path: _rank(path, id))
 
+    def within(self, path: Path) -> Path:
+        "A file as a person finds it in the folder."
+        return path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
+
     def id_of(self, path: Path) -> str:
         "The id of a file that has none but its name: the name, or what is made of one that no id can be."
         return self._ids.get(_key(path.stem), path.stem)

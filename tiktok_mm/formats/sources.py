@@ -8,7 +8,7 @@ __all__ = ['STAGE_FILES', 'Source', 'read_sources', 'find_sources']
 # %% ../../nbs/formats/sources.ipynb #ddc92511
 import re
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -382,9 +382,10 @@ def _without_copies(read: dict[Path, list[Source]]) -> dict[Path, list[Source]]:
 
 
 def _are_parts(sources: list[Source]) -> bool:
-    "Whether these are parts of one table: with the same columns, and no video in two of them."
+    "Whether these are parts of one table: with the same columns, and each with videos that no other has."
     if len({(source.format, tuple(source.columns)) for source in sources}) > 1:
         return False
     fields = [field for field in ("id", "url") if sources[0].recognised.fields[field]]
     ids = [{str(cell) for cell in source.first(fields[0])} for source in sources] if fields else []
-    return bool(ids) and len(set().union(*ids)) == sum(map(len, ids))
+    times = Counter(id for part in ids for id in part)
+    return bool(ids) and all(not part or any(times[id] == 1 for id in part) for part in ids)

@@ -17,6 +17,7 @@ from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
+from .files import VIDEO_SUFFIXES
 from ..lib.core import UserError, error_text
 from ..lib.store import whole_characters
 
@@ -109,6 +110,8 @@ def read_text(path: str | Path) -> str:
         except UnicodeDecodeError:
             pass
     if (encoding := _encoding(data)) is None:
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            raise UserError(f"{path.name} is a video: give its folder, or the file with its view count")
         raise UserError(f"{path.name} cannot be read as text: save it as UTF-8")
     return data.decode(encoding, errors="replace").removeprefix("\ufeff").replace("\x00", "")
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NoMedia', 'not_media', 'cannot_open', 'open_media', 'name_of', 'missing_bytes', 'states_duration', 'video_track',
            'sound_track', 'BrokenFile', 'read_all', 'is_encrypted', 'clear_packets', 'decode_packet',
-           'undecodable_sound', 'lost_sound']
+           'undecodable_sound', 'sound_seconds', 'lost_sound']
 
 # %% ../../nbs/lib/tracks.ipynb #31a70380
 import mmap
@@ -352,6 +352,19 @@ def undecodable_sound(
     "Why none of the sound tracks can be decoded."
     silent = list(container.streams.audio)
     return _no_decoder(container, silent[0], "its sound") if silent and sound_track(container) is None else ""
+
+
+def sound_seconds(
+    path: str | Path,  # of a video with sound
+) -> float:  # from the first packet of sound to the end of the last; 0 if no packet has a time
+    "How long the sound of a file lasts, whether it can be decoded or not."
+    with open_media(path) as container:
+        track, times = sound_track(container), []
+        with suppress(BrokenFile):
+            for packet in read_all(container, track):
+                if packet.pts is not None:
+                    times += [packet.pts, packet.pts + (packet.duration or 0)]
+        return float((max(times) - min(times)) * track.time_base) if times else 0.0
 
 
 def lost_sound(

@@ -93,7 +93,7 @@ Number = Annotated[int | None, BeforeValidator(as_count)]
 
 def dicts(value) -> list[dict]:
     "The dictionaries in a list, or in a dictionary that stands for one; a word as the title of a hashtag."
-    parts = value.values() if isinstance(value, dict) else value
+    parts = [value] if isinstance(value, str) else value.values() if isinstance(value, dict) else value
     return [part if isinstance(part, dict) else {"title": part} for part in parts if isinstance(part, dict | str)]
 
 
@@ -188,7 +188,7 @@ class Media(Raw):
 class Item(Raw):
     "One post, as `itemStruct` or an entry of `itemList` or `ItemModule` describes it."
 
-    id: str = Field(pattern=r"^[0-9]{5,25}$")
+    id: Annotated[str, BeforeValidator(lambda id: str(id).strip())] = Field(pattern=r"^[0-9]{5,25}$")
     desc: str = ""
     createTime: Number = None
     author: Annotated[Author, BeforeValidator(lambda a: {"uniqueId": a} if isinstance(a, str) else a)] = Author()
@@ -253,7 +253,7 @@ def _posted(item: Item) -> str | None:
     "The time of posting, ISO 8601 in UTC; without a valid `createTime` it is read from the id's upper 32 bits."
     for seconds in (item.createTime, int(item.id) >> 32):
         try:
-            if seconds:
+            if seconds and seconds > 0:
                 return datetime.fromtimestamp(seconds, UTC).isoformat()
         except (ValueError, OverflowError, OSError):
             continue
@@ -385,8 +385,8 @@ def check_kind(
     photo: bool = False,  # whether the address says that it is a slideshow
 ) -> None:
     "`PageError` for a post that has no video to offer, whatever is tried."
-    images = item.imagePost.values() if isinstance(item.imagePost, dict) else item.imagePost
-    if photo or any(images or []):
+    images = dig(item.imagePost, "images") if isinstance(item.imagePost, dict) else item.imagePost
+    if photo or (isinstance(images, list | dict) and images):
         raise PageError("slideshow")
     if media_urls(item):
         return
