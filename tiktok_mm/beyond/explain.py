@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['MODALITIES', 'MOST_PIECES', 'modalities', 'hide', 'log_views', 'coalition_predictions', 'shapley_values',
-           'frame_effects', 'word_effects', 'representations', 'nearest']
+           'reads_frames', 'frame_effects', 'word_effects', 'representations', 'nearest']
 
 # %% ../../nbs/beyond/explain.ipynb #be520005
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import combinations
 from math import factorial
@@ -109,6 +109,13 @@ def _predict(model: Any, scaler: Any, videos: Dataset) -> np.ndarray:  # (N,)
     return log_views(scaler.inverse(model_outputs(model, videos)[:, 0]))
 
 
+def reads_frames(
+    names: Iterable[str],  # of modalities
+) -> bool:
+    "Whether the frames are among them, or a stage with a row for each frame."
+    return not {"frames", *_A_ROW_A_FRAME}.isdisjoint(names)
+
+
 def frame_effects(
     model: Any,
     scaler: Any,  # of its target
@@ -118,7 +125,7 @@ def frame_effects(
     "By how much the prediction falls without each frame; frames of one piece share its effect equally."
     clip = video.clips[0]
     effects = np.zeros(clip.shape[1])
-    pieces = _pieces(len(effects)) if {"frames", *_A_ROW_A_FRAME} & set(modalities(model)) else []
+    pieces = _pieces(len(effects)) if reads_frames(modalities(model)) else []
     full = _predict(model, scaler, video)[0]
     for piece in pieces:
         keep = np.setdiff1d(np.arange(len(effects)), piece)

@@ -9,6 +9,7 @@ __all__ = ['MOST_FRAMES', 'BARS', 'STYLE', 'TEMPLATE', 'middle_frame', 'image_of
 # %% ../../nbs/beyond/page.ipynb #be570005
 import base64
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .explain import reads_frames
 from ..lib.store import Corpus, atomic_write, load_array
 from ..pipeline.extract import views_text, without_bars
 from ..visual import VisualConfig, read_clip
@@ -215,7 +217,7 @@ More than {{ p.percentile|round|int }}% of the {{ n }} training videos.</p>
 {% endfor %}</p>
 <p class="soft">{% if told %}Strongest:
 {% for text, mark in told %}{{ text }} {{ mark.factor }}{{ ", " if not loop.last }}{% endfor %}.
-{% else %}No word moves the prediction of this model.{% endif %}</p>
+{% else %}{{ unread }}{% endif %}</p>
 {% else %}<p class="soft">No speech was found.</p>{% endif %}
 
 {% if neighbours %}<h2>Nearest training videos, as the model sees them</h2>
@@ -306,7 +308,8 @@ def _about(p: Any) -> dict[str, Any]:
         "quartiles": list(zip(("Lowest", "Second", "Third", "Highest"), p.quartiles, _ranges(p.thresholds_k))),
         "nothing": views_text(p.nothing_k) if p.effects else "",
         "effects": list(zip(p.effects, _marks(list(p.effects.values())))),
-        "seen": "frames" in p.model.reads,
+        "seen": reads_frames(p.model.reads),
+        "unread": _why_no_word(p.model.reads),
         "frames": [
             {"image": image, "time": _clock(frames[n]["time"]), "mark": frame_marks[n]} for n, image in images.items()
         ],
@@ -318,6 +321,15 @@ def _about(p: Any) -> dict[str, Any]:
         ],
         "about": repr(p.model).partition(". ")[0] + ". Made with tiktok_mm.",
     }
+
+
+def _why_no_word(names: Iterable[str]) -> str:
+    "Why no word has an effect."
+    if "words" in names:
+        return "No word moves the prediction of this model."
+    if "text" in names:
+        return "This model reads the transcript as a whole: what a single word does is not measured."
+    return "This model does not read words."
 
 
 def _ranges(thresholds_k: tuple[float, ...]) -> list[str]:

@@ -255,14 +255,15 @@ def _encode(self: Model):
 def _features(
     model: Model,
     paths: dict[str, Path],  # id → video file
-    post: dict[str, Any] | None = None,  # what is known of a single video's post
+    post: dict[str, Any] | None = None,  # what is known of their posts, from `known_post`
     workers: int | None = None,  # processes for several videos; one video is extracted in this one
 ) -> Iterator[tuple[Corpus, Model, dict[str, str]]]:
     "A temporary corpus of videos, the model with an autoencoder in its folder, and id → why a video failed."
     (visual, audio), extra = model.extraction(), model.extra_stages()
     with TemporaryDirectory(prefix="tiktok-mm-") as folder:
         table = pd.DataFrame({"id": list(paths), "path": list(paths.values()), "views_k": np.nan})
-        corpus = Corpus(Path(folder), table)
+        known = {name: value for name, value in (post or {}).items() if value is not None}
+        corpus = Corpus(Path(folder), table.assign(**known))
         if len(paths) > 1:
             failures = extract(corpus, visual, audio, workers, progress=False, extra=extra).failures
         else:
@@ -416,13 +417,14 @@ def rank(
     folder: str | Path,  # of video files, also in its sub-folders
     level: float = LEVEL,
     workers: int | None = None,  # processes; one per core by default
+    post: dict[str, Any] | None = None,  # what is the same for all posts, from `known_post`
 ) -> pd.DataFrame:  # file, views_k, low_k, high_k, percentile, top, failed (the reason)
     "All videos of a folder, the highest prediction first; `top` is the probability of the highest quartile."
     files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
     if not files:
         raise UserError(f"there is no video in {folder} ({' '.join(VIDEO_SUFFIXES)})")
     paths = {f"v{number}": path for number, path in enumerate(files)}
-    with _features(self, paths, workers=workers) as (corpus, model, failures):
+    with _features(self, paths, post, workers) as (corpus, model, failures):
         good = [id for id in paths if id not in failures]
         read = model.run.read_videos(corpus, good) if good else None
         predictions = model.predict_features(read, level) if read else []

@@ -45,7 +45,8 @@ def predict(
 ):
     """Predict the views of a video: an interval, what moves the prediction, and how far it can be trusted.
 
-    Of a folder of videos a ranked table is printed; those that cannot be read stand last, and the exit code is 1."""
+    Of a folder of videos a ranked table is printed, with the same caption, followers and time for all; those that
+    cannot be read stand last, and the exit code is 1."""
     from tiktok_mm.beyond.predict import known_post, load_model
 
     loaded = load_model(model, corpus, whisper)
@@ -68,7 +69,7 @@ def _rank(model: Any, folder: Path, post: dict[str, Any], html: Path | None, as_
 
     if html:
         raise UserError("--html is the report of one video: name a file, not a folder")
-    table = model.rank(folder, level)
+    table = model.rank(folder, level, post=post)
     if as_json:
         rows = json.loads(table.to_json(orient="records"))
         typer.echo(_json({"videos": rows, "caveats": model.caveats(level) + model.unused_options(**post)}))
