@@ -202,6 +202,7 @@ def test_other_loggers(logger, experiment, monkeypatch):
     assert read_log(experiment.run(run.folder_name))[0]["train_loss"] > 0
 
 
+@pytest.mark.nightly
 def test_a_killed_device_process_fails_the_training(corpus, experiment):
     "The last line says so, after what the other process had to say; the exit code is not 0."
     arguments = ["train", str(corpus.folder), "paper-ensemble", "--epochs", "500", "--devices", "2"]
@@ -218,7 +219,7 @@ def test_a_killed_device_process_fails_the_training(corpus, experiment):
     )
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly)])
 def test_an_interrupt_says_how_to_resume(sign, corpus, tmp_path):
     "In the middle of a training: one more line, exit code 130, and a checkpoint to resume from."
     arguments = ("train", corpus.folder, "paper-ensemble", "--epochs", "500", "--name", NAME)

@@ -119,6 +119,7 @@ def test_cases(whisper_base, tmp_path, name):
         assert 10 <= text.count("with") <= 25  # the line is sung 18 times
 
 
+@pytest.mark.nightly
 def test_extraction_with_the_papers_preset(whisper_base, real_data, embedded, tmp_path):
     "The whole command on a corpus of the real clips."
     corpus = tmp_path / "corpus"
