@@ -250,9 +250,9 @@ def train(
         return typer.echo(repeat_run(open_corpus(corpus), config, **places, **unimportant))
     stages = listed(extra)
     if run is None:
-        return typer.echo(
-            "\n".join(f"{one.id:<26}{one.label}" for one in default_runs(seed, swin_weights, preset, stages))
-        )
+        runs = default_runs(seed, swin_weights, preset, stages)
+        width = max(len(one.id) for one in runs)
+        return typer.echo("\n".join(f"{one.id:<{width}}  {one.label}" for one in runs))
     experiment: dict[str, Any] = dict(split=split, sizes=sizes, seed=seed, preset=preset)
     experiment |= dict(swin_weights=swin_weights, extra=stages)
     options = experiment | places | chosen | unimportant
