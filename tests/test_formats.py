@@ -280,3 +280,25 @@ def test_what_cannot_be_checked_is_said_in_one_line(files, said, tmp_path):
 def test_formats_are_listed():
     code, output, error = tiktok_mm("formats")
     assert (code, error) == (0, "") and all(name in output for name in {*FORMATS.values(), *WRITTEN})
+
+
+CAPTIONS = {  # encodings: captions in a language that is written in them
+    "cp1250 iso8859_2": "Žluťoučký kůň skáče přes louku|Jak se naučit tančit za týden|Příšerně jsem se lekla, přátelé",
+    "cp1250 iso8859-2": "Zażółć gęślą jaźń na wesoło|Mój kot śpi cały dzień|Ćwiczenia na płaski brzuch",
+    "cp1252 cp850 mac_roman": "Heute backen wir Brötchen mit Käse|Schöne Grüße aus den Bergen|Die längste Straße",
+    "cp1252 cp850": "Ma recette préférée de crêpes|Voilà l'été à la montagne|Ça va être génial",
+    "cp1254": "Bugün börek yapıyoruz arkadaşlar|Bir haftada dans etmeyi öğren|Şu güzel gün batımına bakın",  # noqa: RUF001
+    "cp1257": "Šiandien verdame cepelinus|Gražiausias saulėlydis prie jūros|Mano šuo bijo fejerverkų",
+    "cp874": "วันนี้เราจะทำอาหารไทย|หมาของฉันกลัวพลุ|พระอาทิตย์ตกที่ทะเลสวยมาก",
+    "cp1251 koi8_r": "Сегодня готовим борщ вместе|Моя собака боится салюта|Красивый закат на море",
+    "cp932 euc_jp": "今日は一緒にカレーを作ります|うちの犬は花火が怖い|一週間でダンスを覚える方法",
+}
+CODED = [(encoding, captions.split("|")) for encodings, captions in CAPTIONS.items() for encoding in encodings.split()]
+
+
+@pytest.mark.parametrize("encoding, captions", CODED, ids=[encoding for encoding, _ in CODED])
+def test_captions_in_old_encodings(encoding, captions, tmp_path):
+    rows = zip(IDS, VIEWS, 4 * captions)
+    text = "id,views,caption\n" + "".join(f'{id},{views},"{caption}"\n' for id, views, caption in rows)
+    (tmp_path / "videos.csv").write_bytes(text.encode(encoding))
+    assert open_corpus(tmp_path).table.caption.tolist() == 4 * captions

@@ -53,7 +53,37 @@ def _encoding(data: bytes) -> str | None:
     names = dict.fromkeys([*matches, "cp1252", "mac_roman"])
     mixed = {name: _mixed_words(start.decode(name, errors="replace")) for name in names}
     best = min(names, key=lambda name: (mixed[name], name == "cp1250"))
+    odd = {name: _odd_letters(start.decode(name, errors="replace"), letters) for name, letters in _LETTERS.items()}
+    if best not in odd:
+        del odd["cp874"]  # the bytes of Hebrew letters are Thai ones, too
+    if best in odd or not min(odd.values()):
+        return min(odd, key=lambda name: odd[name])
     return best if mixed[best] <= mixed["cp1252"] else "cp1252"
+
+
+_WESTERN = ["äöüß", "àâæçéèêëîïôœùûüÿ", "áéíñóúü", "áâãàçéêíóôõú", "àèéìòù", "æøåé", "åäöé", "ëïéèöüá", "áéíóúýþæöð"]
+_CENTRAL = ["áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "ąćęłńóśźż", "áéíóöőúüű", "ăâîşţ", "čćđšž", "äöüß"]
+_LETTERS = {  # encoding → the letters beyond ASCII of each language that is written in it
+    "cp1252": _WESTERN,
+    "cp1250": _CENTRAL,
+    "cp1254": ["çğıöşüâîûİ"],
+    "mac_roman": _WESTERN,
+    "cp1257": ["ąčęėįšųūž", "āčēģīķļņšūž", "äõöüšž"],
+    "iso8859_2": _CENTRAL,
+    "cp850": _WESTERN,
+    "cp874": ["".join(map(chr, range(0x0E01, 0x0E5C)))],
+}
+_ANYWHERE = set("’‘“”„«»‹›…–—•·°€£§©®™¿¡ªº×\u00a0\u00ad")
+_THAI_AND_LATIN = re.compile("[A-Za-z][\u0e01-\u0e5b]|[\u0e01-\u0e5b][A-Za-z]")
+
+
+def _odd_letters(text: str, languages: list[str]) -> int:
+    "How many letters of a text are in no word of the language that fits their line best."
+    odd = len(_THAI_AND_LATIN.findall(text))
+    for line in text.splitlines()[:2000]:
+        if letters := [c if c == "İ" else c.lower() for c in line if not (c.isascii() or c in _ANYWHERE)]:
+            odd += min(sum(letter not in language for letter in letters) for language in languages)
+    return odd
 
 
 _IMPOSSIBLE = re.compile(
