@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import tiktok_mm as run
 from torch import nn
 from typer.testing import CliRunner
 
@@ -285,7 +286,7 @@ def test_the_report_in_chromium(experiment, video, driver, tmp_path):
     assert len(inks) == 2
 
 
-def test_models_are_registered_by_file(experiment, video, tmp_path):
+def test_models_are_registered_by_file(experiment, video, tmp_path, monkeypatch):
     "The command line trains and predicts with a class in a file that TIKTOK_MM_MODELS names."
     (tmp_path / "mine.py").write_text(
         "from torch import nn\n"
@@ -299,18 +300,13 @@ def test_models_are_registered_by_file(experiment, video, tmp_path):
         "    def forward(self, batch):\n"
         "        return self.head(batch.audio.mean(1))\n"
     )
-    code = "import sys; from tiktok_mm.cli import main; sys.argv[1:] = {}; main()"
-    corpus, environment = str(experiment.corpus.folder), {"TIKTOK_MM_MODELS": str(tmp_path / "mine.py")}
-    trained = run_python(code.format(["train", corpus, "from-file", "--epochs", "1", "--max-steps", "2"]), environment)
+    monkeypatch.setenv("TIKTOK_MM_MODELS", str(tmp_path / "mine.py"))
+    trained = run("train", experiment.corpus.folder, "from-file", "--epochs", 1, "--max-steps", 2)
     assert trained.returncode == 0, trained.stderr
     folder = trained.stdout.partition(": ")[0]
-    predicted = run_python(code.format(["predict", folder, str(video)]), environment)
+    predicted = run("predict", folder, video)
     assert "if nothing were known: speech" in predicted.stdout, predicted.stderr
-    unknown = run_python(code.format(["predict", folder, str(video)]), {})
+    monkeypatch.delenv("TIKTOK_MM_MODELS")
+    del OWN_MODELS["from-file"]
+    unknown = run("predict", folder, video)
     assert unknown.returncode == 2 and "name its file in TIKTOK_MM_MODELS" in unknown.stderr
-
-
-def run_python(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess:
-    "Python in a process of its own."
-    variables = {**os.environ, **environment}
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=variables, check=False)
