@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from tiktok_mm import classification, regression
 from tiktok_mm.classification import classification_runs, make_report, report_corpus
 from tiktok_mm.data import open_corpus
 from tiktok_mm.lib.core import UserError
+from tiktok_mm.lib.media import probe
 from tiktok_mm.lib.report import DID_NOT_LEARN, Report
 from tiktok_mm.lib.runs import default_runs
 from tiktok_mm.lib.splits import Split
@@ -145,6 +147,68 @@ def test_too_few_real_clips(real_data, tmp_path):
     assert tiktok_mm("extract", tmp_path, "--whisper", "demo", "--no-sheet").returncode == 0
     run = tiktok_mm("table", tmp_path)
     assert run.returncode == 2 and "too few to learn from" in run.stderr and run.stderr.count("\n") == 1
+
+
+PAGE = "https://www.tiktok.com/@me/video/"
+
+
+def yt_dlp(views: dict[str, int]) -> dict[str, str]:
+    return {
+        f"{id}.info.json": json.dumps({"id": id, "extractor_key": "TikTok", "view_count": n, "webpage_url": PAGE + id})
+        for id, n in views.items()
+    }
+
+
+def apify(views: dict[str, int]) -> dict[str, str]:
+    rows = [f"{id},me,{n},dance,{PAGE}{id}\n" for id, n in views.items()]
+    return {"dataset.csv": "id,authorMeta/name,playCount,hashtags/0/name,webVideoUrl\n" + "".join(rows)}
+
+
+def zeeschuimer(views: dict[str, int]) -> dict[str, str]:
+    items = [{"id": id, "stats": {"playCount": n}, "author": {"uniqueId": "me"}} for id, n in views.items()]
+    lines = [{"item_id": item["id"], "source_platform": "tiktok.com", "data": item} for item in items]
+    return {"export.ndjson": "".join(json.dumps(line) + "\n" for line in lines)}
+
+
+def pyktok(views: dict[str, int]) -> dict[str, str]:
+    rows = [f"{id},2023-11-14T22:13:20,5,{n},me\n" for id, n in views.items()]
+    return {"p.csv": "video_id,video_timestamp,video_diggcount,video_playcount,author_username\n" + "".join(rows)}
+
+
+def by_hand(views: dict[str, int]) -> dict[str, str]:
+    return {"Liste.csv": "Dateiname;Aufrufe\n" + "".join(f"{id}.mp4;{n}\n" for id, n in views.items())}
+
+
+COLLECTORS = {yt_dlp: "{}.mp4", apify: "@me_video_{}.mp4", zeeschuimer: "title [{}].mp4", pyktok: "me_video_{}.mp4"}
+COLLECTORS |= {by_hand: "{}.mp4"}
+
+
+@pytest.fixture(scope="module")
+def pieces(real_data, ffmpeg, tmp_path_factory):
+    "Up to three pieces of each real clip, of two seconds: enough videos for a table."
+    folder = tmp_path_factory.mktemp("pieces")
+    for clip in sorted((real_data / "clips").glob("*.mp4")):
+        for start in ("0", "2", "4"):
+            cut = [ffmpeg, "-v", "error", "-ss", start, "-t", "2", "-i", clip, folder / f"{clip.stem}-{start}.mp4"]
+            subprocess.run(cut, check=True)
+    return [piece for piece in sorted(folder.iterdir()) if not probe(piece).error]  # one clip ends before its second
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("collector", COLLECTORS)
+def test_real_clips_of_each_collector(collector, pieces, tmp_path):
+    "check, extract and table on a folder as each of five collectors leaves it."
+    views = {str(7300000000000000011 + n): 1635 * 2**n for n in range(len(pieces))}
+    for id, piece in zip(views, pieces):
+        shutil.copy(piece, tmp_path / COLLECTORS[collector].format(id))
+    for name, text in collector(views).items():
+        (tmp_path / name).write_text(text)
+    checked = tiktok_mm("check", tmp_path)
+    assert checked.returncode == 0 and f"{len(pieces)} videos, {len(pieces)} can be read" in checked.stdout, checked
+    extracted = tiktok_mm("extract", tmp_path, "--whisper", "demo", "--frame-skip", 20, "--no-sheet")
+    assert extracted.returncode == 0, extracted
+    table = tiktok_mm("table", tmp_path, "--max-steps", 1)
+    assert table.returncode == 0 and table.stdout.startswith("Nothing can be said about any model"), table.stderr
 
 
 QUICK = TrainConfig(epochs=1, batch_size=16)
