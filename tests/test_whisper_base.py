@@ -119,6 +119,13 @@ def test_cases(whisper_base, tmp_path, name):
         assert 10 <= text.count("with") <= 25  # the line is sung 18 times
 
 
+def test_speech_that_is_hardly_heard(whisper_base, sounds, embedded):
+    "At a hundredth of its amplitude it has the same words."
+    segments, language = transcribe(load_whisper(whisper_base), 0.01 * sounds["nasa_13013"])
+    assert language == "en"
+    assert [segment.text for segment in segments] == [segment.text for segment in embedded["nasa_13013"][1]]
+
+
 @pytest.mark.nightly
 def test_extraction_with_the_papers_preset(whisper_base, real_data, embedded, tmp_path):
     "The whole command on a corpus of the real clips."

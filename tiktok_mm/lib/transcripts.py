@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .media import SAMPLE_RATE
-from .voice import speech_spans, stretches
+from .voice import louder, speech_spans, stretches
 
 # %% ../../nbs/lib/transcripts.ipynb #d4506333
 @dataclass(frozen=True)
@@ -158,6 +158,7 @@ def transcribe_stretches(
 ) -> Iterator[tuple[list[Segment], list[torch.Tensor], str]]:
     "For every stretch of speech: its segments with text, their hidden states (1, layers + 1, S, width), the language."
     model.encoder.cache.clear()
+    sound = sound if model.is_demo else louder(sound)  # Whisper takes a whisper far away for another language
     parts, spans = _stretches(model, sound)
     longest = max(parts, key=lambda part: part[1] - part[0], default=None)
     if parts and not language:
