@@ -128,10 +128,10 @@ def parse_count(
         value, full = _read_count(_plain(text))
     else:
         value, full = float(text[:20]), True
-    if not value >= 0 or value != int(value):
-        raise UserError(f"{str(raw)[:40]!r} is not a view count such as 1635, 42.5K or 21.1M")
     if value >= LARGEST:
         raise UserError(f"{str(raw)[:40]!r} is not a view count: no video has so many, so in which unit is it?")
+    if value < 0 or value != int(value):
+        raise UserError(f"{str(raw)[:40]!r} is not a view count such as 1635, 42.5K or 21.1M")
     return value, full and not (value >= 10_000 and value % 100 == 0)
 
 # %% ../../nbs/lib/core.ipynb #a6698b33
@@ -150,7 +150,8 @@ def _read_count(text: str) -> tuple[float, bool]:
     digits = len(number.replace(".", "").lstrip("0"))
     value = float(number) * 10.0 ** int(match[2] or 0) * factor
     full = factor == 1 and not (about or more) and (not match[2] or digits >= int(match[2]) + 1)
-    return float(round(value)) if factor > 1 or abs(value - round(value)) < 1e-6 else value, full
+    whole = value < LARGEST and (factor > 1 or abs(value - round(value)) < 1e-6)
+    return float(round(value)) if whole else value, full
 
 
 def _read_words(text: str) -> tuple[float, bool]:
