@@ -80,8 +80,10 @@ def without_processes():
         patch.setattr("tiktok_mm.pipeline.extract.run_here", run_here)
         patch.setattr("tiktok_mm.lib.media.run_limited", run_limited)
         torch.set_num_threads(1)
-        yield
-        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from tiktok_mm.lib.core import printable as as_printable
 from tiktok_mm.lib.splits import Split, make_split
 from tiktok_mm.lib.targets import Quartiles, TargetScaler
 
-counts = st.integers(0, 10**10 - 1)
+counts = st.integers(0, int(LARGEST) - 1)
 
 
 @given(counts)

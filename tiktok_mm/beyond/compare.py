@@ -31,9 +31,9 @@ def win_probability(
     "How often, of two validation videos with predictions so far apart, the first had more views; a tie is a half."
     from sklearn.isotonic import IsotonicRegression
 
-    rows = np.unique(np.linspace(0, len(known_k) - 1, PAIRED).round().astype(int)) if len(known_k) else []
-    if len(rows) < FEWEST:
+    if len(known_k) < FEWEST:
         return np.full(len(views_k), np.nan)
+    rows = np.unique(np.linspace(0, len(known_k) - 1, PAIRED).round().astype(int))
     one, other = np.nonzero(~np.eye(len(rows), dtype=bool))
     truth, predicted = log_views(known_k)[rows], log_views(predicted_k)[rows]
     won = (1 + np.sign(truth[one] - truth[other])) / 2

@@ -15,6 +15,8 @@ from hashlib import sha1
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
+from ..lib.core import UserError, safe_id
+
 # %% ../../nbs/formats/files.ipynb #1185c541
 VIDEO_SUFFIXES = [".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".ts", ".flv", ".3gp", ".mpg", ".mpeg"]
 VIDEO_SUFFIXES += [".mts", ".m2ts", ".wmv", ".ogv", ".3g2", ".f4v"]
@@ -48,7 +50,7 @@ def _own_ids(stems: Iterable[str]) -> dict[str, str]:  # key of a name → id
     "Ids for the names that cannot be ids themselves: their letters and digits, and a hash where two have the same."
     ids, taken = {}, set(map(_key, stems))
     for stem in sorted({unicodedata.normalize("NFC", stem) for stem in stems}):
-        if _SAFE.fullmatch(stem) and len(stem) <= 128:
+        if _is_id(stem):
             continue
         letters = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
         id = re.sub(r"[^A-Za-z0-9]+", "_", letters)[:100].strip("_")
@@ -59,7 +61,12 @@ def _own_ids(stems: Iterable[str]) -> dict[str, str]:  # key of a name → id
     return ids
 
 
-_SAFE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+def _is_id(stem: str) -> bool:
+    "Whether a name can be an id as it is."
+    try:
+        return safe_id(stem) == stem
+    except UserError:
+        return False
 
 
 def _parts(stem: str) -> set[str]:

@@ -173,8 +173,9 @@ _OTHER_UNITS = {  # what else stands in a column → what is written there, and 
 
 def _in_one_language(cells: list) -> list:
     "The cells, with a unit that means another number in the language of the column in words that do not."
+    written = [cell for cell in cells if isinstance(cell, str) and not cell.isdigit()]
     for sign, (unit, meant) in _OTHER_UNITS.items():
-        if any(isinstance(cell, str) and sign.search(cell) for cell in cells):
+        if any(map(sign.search, written)):
             cells = [unit.sub(meant, cell) if isinstance(cell, str) else cell for cell in cells]
     return cells
 

@@ -58,7 +58,7 @@ def _encoding(data: bytes) -> str | None:
         del odd["cp874"]  # the bytes of Hebrew letters are Thai ones, too
     if best in odd or not min(odd.values()):
         return min(odd, key=lambda name: odd[name])
-    return best if mixed[best] <= mixed["cp1252"] else "cp1252"
+    return best
 
 
 _WESTERN = ["äöüß", "àâæçéèêëîïôœùûüÿ", "áéíñóúü", "áâãàçéêíóôõú", "àèéìòù", "æøåé", "åäöé", "ëïéèöüá", "áéíóúýþæöð"]
