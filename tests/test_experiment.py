@@ -113,15 +113,15 @@ def test_seeds_differ_in_nothing_else(experiment):
     runs = [find_run("ensemble-compact", default_runs(epochs=1))]
     one, two = predict_all(experiment, runs), predict_all(experiment, runs, seeds=2)
     n = len(experiment.split.test)
-    assert {id: rows.shape for id, rows in two.items()} == {
+    assert {id: rows.test.shape for id, rows in two.items()} == {
         "mean": (1, n),
         "median": (1, n),
         "boosting": (1, n),
         "linear": (1, n),
         "ensemble-compact": (2, n),
     }
-    assert np.array_equal(one["ensemble-compact"][0], two["ensemble-compact"][0])
-    assert not np.array_equal(*two["ensemble-compact"])
+    assert np.array_equal(one["ensemble-compact"].test[0], two["ensemble-compact"].test[0])
+    assert not np.array_equal(*two["ensemble-compact"].test)
 
 
 def contents(folder) -> dict:

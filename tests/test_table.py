@@ -16,6 +16,7 @@ from tiktok_mm.classification import classification_runs, make_report, report_co
 from tiktok_mm.data import open_corpus
 from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.media import probe
+from tiktok_mm.lib.rendering import render
 from tiktok_mm.lib.report import DID_NOT_LEARN, Report
 from tiktok_mm.lib.runs import default_runs
 from tiktok_mm.lib.splits import Split
@@ -312,7 +313,7 @@ def test_undefined_metrics_are_null(tmp_path):
     equal = replace(toy.dataset, views_k=np.where(test, 7.0, toy.dataset.views_k))
     runs = [replace(run, training=QUICK) for run in default_runs() if run.id == "ensemble-compact"]
     report = make_report(replace(toy, dataset=equal), runs)
-    scores = json.loads(report.render("json"))["scores"]["ensemble-compact"]
+    scores = json.loads(render(report, "json"))["scores"]["ensemble-compact"]
     assert scores["nMSE value"] is None and scores["R² log value"] is None and scores["MAE (K) value"] > 0
     assert report.table().loc["Ensemble (compact)", ("this corpus", "nMSE")] == "–"
 
@@ -353,7 +354,7 @@ def test_nothing_is_claimed_about_few_videos(n_test):
     "The first line says so; no model beats or is best, no share is in percent; below 10 videos there is no interval."
     report = made_up_report(n_test, seeds=3, learned={"cnn3d": False})
     for format in FORMATS:
-        text = report.render(format)
+        text = render(report, format)
         lines = text.replace("\\begin{tabular}{p{\\linewidth}}\n", "").split("\n")
         first = lines[1] if format in ("csv", "json") else lines[0]  # below the names of the columns, the bracket
         assert re.search(f"Nothing can be said about any model: {n_test} test videos? in made-up, at least 30", first)
@@ -374,7 +375,7 @@ def test_what_beats_what(n_test):
     assert report.compare("paper-cnn3d", "mean") == "cannot be distinguished from"  # equal to it
     assert "“Ensemble (compact)” has the highest accuracy (100%) and beats the majority class" in said
     untrained = replace(report, learned={"ensemble-compact": False, "class-ensemble-compact": False})
-    text = untrained.render().replace("No model beats", "")
+    text = render(untrained).replace("No model beats", "")
     assert text.count("Ensemble (compact) — did not learn") == 2 and "eats" not in text
 
 
@@ -388,8 +389,8 @@ def test_units_fit_the_corpus(scale):
             assert len(digits.rstrip("0")) <= 3 and len(number) <= 11
     median = report.table()["this corpus"].filter(regex="^MAE \\(").loc["Constant median"].iloc[0]
     assert float(median.split()[0].replace(",", "")) >= 1
-    assert len(max(report.render().split("\n"), key=len)) <= 200
-    assert json.loads(report.render("json"))["scores"]["median"]["MAE (K) value"] == pytest.approx(
+    assert len(max(render(report).split("\n"), key=len)) <= 200
+    assert json.loads(render(report, "json"))["scores"]["median"]["MAE (K) value"] == pytest.approx(
         np.abs(report.views_k - report.predictions["median"]).mean()
     )
 
@@ -402,8 +403,43 @@ def test_rows_at_the_papers_settings():
     assert table["paper", "MAE (K)"][["CNN3D", "paper: CNN3D", "Constant median"]].to_list() == ["–", "4,870", "4,730"]
     fair = replace(report, predictions={id: p for id, p in report.predictions.items() if id != "paper-cnn3d"})
     assert fair.table()["paper", "MAE (K)"]["CNN3D"] == "4,870" and len(fair.table()) == 5
-    settings = {id: row["settings"] for id, row in json.loads(report.render("json"))["scores"].items()}
+    settings = {id: row["settings"] for id, row in json.loads(render(report, "json"))["scores"].items()}
     assert [id for id, setting in settings.items() if setting == "paper"] == ["paper-cnn3d"]
+
+
+def test_every_row_has_intervals_and_an_order_within_authors():
+    "At 80 % by 2,000 calibration videos, narrower for a better model; who knows the author alone orders nothing."
+    rng, n = np.random.default_rng(1), 2000
+    author = np.repeat(np.arange(n // 4), 4)
+    level = rng.normal(8, 1.5, n // 4)[author]
+
+    def drawn():
+        "Views of four videos an author, and what a model of the author and a better one say of them."
+        views_k = np.exp(level + rng.normal(0, 0.7, n))
+        return views_k, {"mean": np.full(n, 5000.0), "median": np.full(n, 3000.0)} | {
+            "boosting": np.exp(level),
+            "ensemble-compact": views_k * rng.lognormal(0, 0.2, (3, n)),
+        }
+
+    (valid_views_k, valid), (views_k, test) = drawn(), drawn()
+    calibration = dict(valid_views_k=valid_views_k, valid_predictions=valid, authors=tuple(map(str, author)))
+    report = made_up_report(n, views_k=views_k, predictions=test, **calibration)
+    scores = report.interval_scores
+    assert (scores["coverage"].value - 0.8).abs().max() < 0.06
+    assert (
+        scores["width"].value["ensemble-compact"] < scores["width"].value["boosting"] < scores["width"].value["median"]
+    )
+    assert scores["within"].value["ensemble-compact"] > 0.8 and scores["within"].isna().loc[["median", "boosting"]].all(
+        None
+    )
+    rows = json.loads(render(report, "json"))["intervals"]
+    assert rows["boosting"]["coverage value"] == pytest.approx(scores["coverage"].value["boosting"])
+    assert rows["boosting"]["within value"] is None
+    assert "order within an author" in render(report) and "over 500 authors with 3 test videos" in render(report)
+    few = replace(
+        report, valid_views_k=valid_views_k[:4], valid_predictions={id: p[..., :4] for id, p in valid.items()}
+    )
+    assert "coverage" not in few.interval_table() and few.interval_scores["coverage"].isna().all(None)
 
 
 def test_notes_are_in_every_format():
@@ -412,4 +448,4 @@ def test_notes_are_in_every_format():
     report = made_up_report(40, notes=(note,))
     for format in FORMATS:
         expected = note if format != "latex" else note.replace("&", r"\&").replace("%", r"\%")
-        assert expected in report.render(format)
+        assert expected in render(report, format)

@@ -20,6 +20,7 @@ from .lib.batch import Dataset
 from .lib.experiment import Experiment
 from .lib.leakage import refuse_leaks
 from .lib.rates import has_learned
+from .lib.rendering import save_report
 from .lib.report import Report, at_paper_settings
 from .lib.runs import RunConfig, default_runs, extra_stages, read_run, with_seeds
 from .lib.store import Corpus, atomic_write, write_json
@@ -150,13 +151,23 @@ def make_report(
         counts={part: len(getattr(experiment.split, part)) for part in ("train", "valid", "test")},
         labels={run.id: run.label or run.id for run in [*classifiers, *runs]},
         views_k=experiment.dataset.subset(experiment.split.test).views_k,
-        predictions=predictions,
+        predictions={id: one.test for id, one in predictions.items()},
+        valid_views_k=experiment.dataset.subset(experiment.split.valid).views_k,
+        valid_predictions={id: one.valid for id, one in predictions.items()},
+        authors=_authors(experiment.corpus, experiment.split.test),
         truth=truth,
         classes=classes,
         logs={run.id: read_log(experiment.run(run.folder_name)) for run in runs},
         learned=_learned(experiment, runs, classifiers),
         notes=(*_budget(experiment, runs), *_read_by_all(runs)),
     )
+
+
+def _authors(corpus: Corpus, ids: Sequence[str]) -> tuple[str, ...]:
+    "The author of each video; empty where there is none."
+    table = corpus.table.set_index("id")
+    names = table.author.fillna("") if "author" in table else pd.Series("", index=table.index)
+    return tuple(names.loc[list(ids)].astype(str))
 
 
 def _train_ahead(experiment: Experiment, runs: list[RunConfig], seeds: int, progress: bool) -> None:
@@ -168,11 +179,12 @@ def _train_ahead(experiment: Experiment, runs: list[RunConfig], seeds: int, prog
     train_ahead(train, {experiment.run(name): one for name, one in zip(names, every)}, progress)
 
 
-def _train_either(experiment: Experiment, quartiles: Quartiles, run: RunConfig) -> np.ndarray:
+def _train_either(experiment: Experiment, quartiles: Quartiles, run: RunConfig) -> None:
     "Train one run of the regression or one classifier."
     if run.target == "quartiles":
-        return _classify_seed(experiment, run, quartiles)
-    return train_run(experiment, run)
+        _classify_seed(experiment, run, quartiles)
+    else:
+        train_run(experiment, run)
 
 
 def _learned(experiment: Experiment, runs: list[RunConfig], classifiers: list[RunConfig]) -> dict[str, bool]:
@@ -225,6 +237,6 @@ def report_corpus(
     runs = default_runs(seed, swin_weights, preset, extra, **training)
     experiment = prepare_experiment(corpus, split, sizes, seed, preset, name, out, progress, training.get("max_steps"))
     report = make_report(experiment, runs, progress, seeds)
-    report.save(experiment.run("table"))
+    save_report(report, experiment.run("table"))
     _log.info(f"tables and figures: {experiment.run('table')}")
     return report

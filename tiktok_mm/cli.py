@@ -292,6 +292,7 @@ def table(
     figures go to table in that folder."""
     from tiktok_mm.classification import report_corpus
     from tiktok_mm.data import open_corpus
+    from tiktok_mm.lib.rendering import render
 
     formats = [name for name, wanted in dict(json=as_json, csv=csv, latex=latex).items() if wanted]
     if len(formats) > 1:
@@ -300,7 +301,8 @@ def table(
     experiment |= dict(swin_weights=swin_weights, extra=listed(extra))
     places: dict[str, Any] = dict(name=name, out=out, seeds=seeds, progress=show_progress())
     training = _given(max_steps=max_steps, device=device, devices=devices, workers=num_workers, logger=logger)
-    typer.echo(report_corpus(open_corpus(corpus), **experiment, **places, **training).render(*formats))
+    report = report_corpus(open_corpus(corpus), **experiment, **places, **training)
+    typer.echo(render(report, *formats))
 
 # %% ../nbs/cli.ipynb #eefc23fa
 @app.command()

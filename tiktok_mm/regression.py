@@ -35,7 +35,7 @@ from .data import with_clips
 from .ensemble import EndToEndEnsemble, Ensemble, EnsembleConfig
 from .lib.batch import Batch, Dataset, load_dataset
 from .lib.core import UserError, one_of, safe_id
-from .lib.experiment import Experiment, ExperimentConfig, claim_folder
+from .lib.experiment import Experiment, ExperimentConfig, HeldOut, claim_folder
 from .lib.leakage import refuse_leaks
 from .lib.metrics import METRICS
 from .lib.parallel import n_cores, run_parallel
@@ -315,20 +315,21 @@ def train_run(
     experiment: Experiment,
     run: RunConfig,
     progress: bool = False,  # show a progress bar
-) -> np.ndarray:  # (test videos,) predicted views in thousands
-    "Train one run or load it, and write its predictions and metrics into its run folder."
+) -> HeldOut:  # predicted views in thousands
+    "Train one run or load it, and write its predictions and metrics for the test videos into its run folder."
     folder, split = experiment.run(run.folder_name), experiment.split
-    train, test = (experiment.dataset.subset(ids) for ids in (split.train, split.test))
+    train, valid, test = (experiment.dataset.subset(ids) for ids in (split.train, split.valid, split.test))
     model = fit(run, experiment.dataset, split, folder, progress=progress)
     stored = read_run(folder)
     refuse_leaks(experiment.corpus.table, split, scalers={run.id: TargetScaler(**stored["target"])})
     made = {"experiment": asdict(experiment.config), "variant": run.variant}
     write_json(folder / "run.json", {**stored, **made, "features": experiment.features})
-    prediction = predict_views(model, test, TargetScaler(run.target).fit(train.views_k))
+    scaler = TargetScaler(run.target).fit(train.views_k)
+    views_k = HeldOut(predict_views(model, valid, scaler), predict_views(model, test, scaler))
     with atomic_write(folder / "predictions.csv") as part:
-        pd.DataFrame({"id": test.ids, "views_k": test.views_k, "predicted_k": prediction}).to_csv(part, index=False)
-    write_json(folder / "metrics.json", {metric: float(f(test.views_k, prediction)) for metric, f in METRICS.items()})
-    return prediction
+        pd.DataFrame({"id": test.ids, "views_k": test.views_k, "predicted_k": views_k.test}).to_csv(part, index=False)
+    write_json(folder / "metrics.json", {metric: float(f(test.views_k, views_k.test)) for metric, f in METRICS.items()})
+    return views_k
 
 # %% ../nbs/07_regression.ipynb #fa110009
 FEW = 60  # epochs that are not worth the start of other processes
@@ -355,27 +356,28 @@ def predict_all(
     runs: Sequence[RunConfig] | None = None,  # by default `default_runs()`
     progress: bool = False,  # show a progress bar
     seeds: int = 1,  # training seeds of each run: its own and those that follow; same split, same autoencoder
-) -> dict[str, np.ndarray]:  # run id → (seeds, test videos) predicted views in thousands; one row without a seed
+) -> dict[str, HeldOut]:  # run id → (seeds, videos) predicted views in thousands; one row without a seed
     "The predictions of constants (`mean`, `median`), plain models (`boosting`, `linear`, `stacked`) and every run."
     from tqdm import tqdm
 
     runs = runs if runs is not None else default_runs(experiment.split.seed)
-    train, test = (experiment.dataset.subset(ids) for ids in (experiment.split.train, experiment.split.test))
+    split = experiment.split
+    train, new = (experiment.dataset.subset(ids) for ids in (split.train, [*split.valid, *split.test]))
     mean, median = constant_baselines(train.views_k).values()
-    predictions = {"mean": np.full((1, len(test)), mean), "median": np.full((1, len(test)), median)}
+    plain = {"mean": np.full(len(new), mean), "median": np.full(len(new), median)}
     target = TargetScaler("power").fit(train.views_k)
     known, extra = target.transform(train.views_k), extra_stages(runs)
-    boosting = Boosting(seed=experiment.split.seed, extra=extra).fit(train, known)
-    predictions["boosting"] = target.inverse(boosting.predict(test))[None]
-    predictions["linear"] = target.inverse(linear_baseline(train, known, test, extra))[None]
+    plain["boosting"] = target.inverse(Boosting(seed=split.seed, extra=extra).fit(train, known).predict(new))
+    plain["linear"] = target.inverse(linear_baseline(train, known, new, extra))
     if extra:
         groups = experiment.groups[train.ids].to_numpy()
-        blended, _ = stacked_baseline(train, known, test, groups, extra, experiment.split.seed)
-        predictions["stacked"] = target.inverse(blended)[None]
+        plain["stacked"] = target.inverse(stacked_baseline(train, known, new, groups, extra, split.seed)[0])
+    n = len(split.valid)
+    predictions = {id: HeldOut(values[None, :n], values[None, n:]) for id, values in plain.items()}
     every = [one for run in runs for one in with_seeds(run, seeds)]
     train_ahead(partial(train_run, experiment), {experiment.run(one.folder_name): one for one in every}, progress)
     for run in tqdm(runs, desc="training", unit="run", disable=not progress, leave=False):
-        predictions[run.id] = np.stack([train_run(experiment, one) for one in with_seeds(run, seeds)])
+        predictions[run.id] = HeldOut.stack([train_run(experiment, one) for one in with_seeds(run, seeds)])
     return predictions
 
 # %% ../nbs/07_regression.ipynb #99e2c242

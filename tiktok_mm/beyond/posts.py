@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from .context import author_history, context_columns, texts, times
-from .intervals import ConformalQuantiles
 from .learners import BoostedTrees, Forest, RelativeMap, Stack, weighted_quantile
 from .similar import KernelRegression, TextSimilarity, nearest_earlier, out_of_fold
 from .text import SentenceEncoder
 from ..lib.core import UserError
+from ..lib.intervals import ConformalQuantiles
 
 # %% ../../nbs/beyond/posts.ipynb #b1ea0006
 @dataclass(frozen=True)

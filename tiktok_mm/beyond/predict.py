@@ -35,11 +35,12 @@ from tiktok_mm.beyond.explain import (
 from .extras import chosen_stages
 from .page import Page, factor_text, image_of, make_page
 from .portable import hub_folder
-from .reference import LEVEL, Reference, corpus_folder, reference_of
+from .reference import Reference, corpus_folder, reference_of
 from .trained import Run, load_run
 from ..formats.files import VIDEO_SUFFIXES
 from ..lib.batch import Dataset
 from ..lib.core import UserError, safe_id
+from ..lib.intervals import LEVEL
 from ..lib.stages import KNOWN_AT_POSTING, ExtraStage
 from ..lib.store import Corpus, as_json, features_header
 from ..lib.tracks import open_media
