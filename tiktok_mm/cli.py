@@ -21,6 +21,7 @@ from . import __version__
 from .commands.benchmark import benchmarks
 from .commands.models import models, report_test_video
 from .commands.pack import packing
+from .commands.posts import posting
 from .commands.scrape import scraping
 from .commands.serve import pages
 from .lib.core import UserError, listed, one_of, printable
@@ -30,10 +31,13 @@ from tiktok_mm.lib.options import (
     TRAINING,
     Address,
     CorpusPath,
+    CsvFormat,
     Device,
     Devices,
     EngineName,
     ExtraStages,
+    JsonFormat,
+    LatexFormat,
     LoggerName,
     MaxSteps,
     MemoryLimit,
@@ -78,6 +82,7 @@ app = typer.Typer(
 )
 app.add_typer(scraping, name="scrape")
 app.add_typer(packing)
+app.add_typer(posting)
 app.add_typer(models)
 app.add_typer(pages)
 app.add_typer(benchmarks, name="benchmark")
@@ -281,9 +286,9 @@ def table(
     devices: Devices = None,
     num_workers: Processes = None,
     logger: LoggerName = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print all figures as CSV.")] = False,
-    latex: Annotated[bool, typer.Option("--latex", help="Print the tables for LaTeX.")] = False,
+    as_json: JsonFormat = False,
+    csv: CsvFormat = False,
+    latex: LatexFormat = False,
 ):
     """Train or load every run and print the paper's table beside the corpus's own.
 
@@ -292,17 +297,15 @@ def table(
     figures go to table in that folder."""
     from tiktok_mm.classification import report_corpus
     from tiktok_mm.data import open_corpus
-    from tiktok_mm.lib.rendering import render
+    from tiktok_mm.lib.rendering import chosen_format, render
 
-    formats = [name for name, wanted in dict(json=as_json, csv=csv, latex=latex).items() if wanted]
-    if len(formats) > 1:
-        raise UserError("choose one of --json, --csv and --latex")
+    format = chosen_format(json=as_json, csv=csv, latex=latex)
     experiment: dict[str, Any] = dict(split=split, sizes=sizes, seed=seed, preset=preset)
     experiment |= dict(swin_weights=swin_weights, extra=listed(extra))
     places: dict[str, Any] = dict(name=name, out=out, seeds=seeds, progress=show_progress())
     training = _given(max_steps=max_steps, device=device, devices=devices, workers=num_workers, logger=logger)
     report = report_corpus(open_corpus(corpus), **experiment, **places, **training)
-    typer.echo(render(report, *formats))
+    typer.echo(render(report, format))
 
 # %% ../nbs/cli.ipynb #eefc23fa
 @app.command()

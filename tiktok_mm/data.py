@@ -44,7 +44,8 @@ def open_corpus(
     """The corpus in a folder; `UserError` if it has no metadata or no row of it can be used.
 
     Its table has one row a video: id, path, views_k (thousands), views_raw, views_exact, and url, author, followers,
-    topics, caption, hashtags, posted_at, collected_at, duration and music where they are known."""
+    topics, caption, hashtags, posted_at, collected_at, duration, music, following, author_videos, music_duration,
+    language and location where they are known."""
     if url := remote_url(path):
         raise UserError(f"{url} is not on this machine: copy it, or pack its features: tiktok-mm pack {url} FOLDER")
     folder, sources = find_sources(path)

@@ -86,7 +86,12 @@ def web_item(
         "hashtags": f"{before}challenges {before}textExtra {before}challenges.*.title {before}textExtra.*.hashtagName",
         "posted_at": f"{before}createTime",
         "duration": f"{before}video.duration",
+        "following": f"{before}authorStatsV2.followingCount {before}authorStats.followingCount",
+        "author_videos": f"{before}authorStatsV2.videoCount {before}authorStats.videoCount",
         "music": f"{before}music.title",
+        "music_duration": f"{before}music.duration",
+        "language": f"{before}textLanguage",
+        "location": f"{before}locationCreated",
     }
 
 

@@ -61,6 +61,12 @@ FIELDS = {
     "followers": "followers authorStatsV2.followerCount authorStats.followerCount authorMeta.fans "
     "author.follower_count author_follower_count author_followers user_follower_count channel_follower_count "
     "profile_followers follower_count author_stats.follower_count channel.followers author.followers user.followers",
+    "following": "following authorStatsV2.followingCount authorStats.followingCount authorMeta.following "
+    "author.following_count author_following_count author_following user_following_count author_followingcount "
+    "following_count author_stats.following_count channel.following author.following user.following",
+    "author_videos": "author_videos authorStatsV2.videoCount authorStats.videoCount authorMeta.video "
+    "author_video_count user_video_count author_videocount author.aweme_count author.video_count user.video_count "
+    "channel.videos profile_videos",
     "topics": "topics topic category categories",
     "caption": "caption desc video_description description text body title video_title 作品描述",
     "hashtags": "hashtags hashtag_names challenges textExtra text_extra cha_list tags hashtag video_hashtags tag_list "
@@ -76,9 +82,12 @@ FIELDS = {
     "duration_sec duration_s duration_seconds video_length_sec",
     "music": "music music.title musicMeta.musicName music_title music_name music_info.title track original_sound "
     "sound_name sound_title song.title song_name sound song",
+    "music_duration": "music_duration music.duration musicMeta.musicDuration music_info.duration sound_duration",
+    "language": "textLanguage text_language desc_language caption_language video_language language",
+    "location": "locationCreated location_created video_location_created video_locationcreated post_location",
 }
 OPTIONAL_FIELDS = ["url", "author", "followers", "topics", "caption", "hashtags", "posted_at", "collected_at"]
-OPTIONAL_FIELDS += ["duration", "music"]
+OPTIONAL_FIELDS += ["duration", "music", "following", "author_videos", "music_duration", "language", "location"]
 
 
 def find_names(

@@ -288,11 +288,13 @@ def _column(source: Source, field: str):
         return _lists(source, field)
     if field in ("posted_at", "collected_at"):
         return to_times(_dates(source, field))
-    if field == "followers":
+    if field in ("followers", "following", "author_videos"):
         return _counts(source, field)
     if field == "duration":
         milliseconds = bool(source.recognised.fields["duration_ms"])
         return to_seconds(source.first("duration_ms" if milliseconds else "duration"), milliseconds)
+    if field == "music_duration":
+        return to_seconds(source.first(field), False)
     return _texts(source, field)
 
 

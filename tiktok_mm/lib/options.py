@@ -6,7 +6,8 @@
 __all__ = ['SETTINGS', 'SPLIT', 'TRAINING', 'MACHINE', 'LIMITS', 'SplitKind', 'Sizes', 'SplitSeed', 'ModelPreset', 'Name', 'Out',
            'Seeds', 'MaxSteps', 'SwinWeights', 'Device', 'Devices', 'Processes', 'LoggerName', 'EngineName', 'Address',
            'CorpusPath', 'Workers', 'Whisper', 'TimeLimit', 'MemoryLimit', 'ReadStages', 'ExtraStages', 'Seed',
-           'Number', 'Topics', 'Headed', 'Delay', 'PerTag', 'BaseUrl', 'SITE', 'show_progress', 'option']
+           'Number', 'JsonFormat', 'CsvFormat', 'LatexFormat', 'Topics', 'Headed', 'Delay', 'PerTag', 'BaseUrl', 'SITE',
+           'show_progress', 'option']
 
 # %% ../../nbs/lib/options.ipynb #0b710005
 import sys
@@ -132,6 +133,9 @@ ExtraStages = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result, to the last digit.")]
 Number = Annotated[int, typer.Option("--n", min=1, help="Number of videos.")]
+JsonFormat = Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")]
+CsvFormat = Annotated[bool, typer.Option("--csv", help="Print all figures as CSV.")]
+LatexFormat = Annotated[bool, typer.Option("--latex", help="Print the tables for LaTeX.")]
 
 # %% ../../nbs/lib/options.ipynb #0b710019
 Topics = Annotated[

@@ -138,11 +138,13 @@ def at_paper_settings(id: str) -> bool:
 
 
 def _published(ids: list[str]) -> pd.DataFrame:  # texts; one row an id
-    "The paper's values beside these runs."
+    "The paper's values beside these runs; empty where none of them is the paper's."
     rows = [id.replace("-scratch", "") for id in ids]
     if not any(map(at_paper_settings, ids)):
         rows = [ALSO_PUBLISHED.get(id, id if id in CONSTANTS else f"paper-{id}") for id in rows]
     values = PUBLISHED.reindex(rows)
+    if values.drop(index=[*CONSTANTS], errors="ignore")["source"].isna().all():
+        return pd.DataFrame()
     square = [number(value / 1e6, digits=4) for value in values["MSE (K²)"]]
     return pd.DataFrame({"MSE (10⁶ K²)": square, "MAE (K)": [number(value, digits=4) for value in values["MAE (K)"]]})
 
@@ -327,7 +329,9 @@ def sentences(self: Report) -> list[str]:
     "What can be said at all, then the constants, the best model, the ensemble and the classifiers."
     if not self.enough:
         return [self.headline(), "The figures only show that everything runs."]
-    said = [self.headline(), "The paper's figures come from other videos: only distances to the constants compare."]
+    said = [self.headline()]
+    if not _published([*self.predictions]).empty:
+        said.append("The paper's figures come from other videos: only distances to the constants compare.")
     if runs := [id for id in self.predictions if id not in CONSTANTS]:
         said += [*_against_constant(self, runs, "median"), *_against_constant(self, runs, "mean")]
         said += [*_without_learning(self, runs), *_smallest_error(self, runs), *_against_ensemble(self, runs)]
