@@ -80,7 +80,8 @@ def video(experiment) -> Path:
 def post(experiment, video) -> dict:
     "What the corpus knows of that video's post."
     row = experiment.corpus.table.set_index("id").loc[video.stem]
-    return {"caption": row.caption, "followers": row.followers, "at": row.posted_at.isoformat()}
+    known = {name: row[name] for name in ("caption", "followers", "hashtags", "music")}
+    return known | {"at": row.posted_at.isoformat()}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -120,6 +121,15 @@ def test_a_model_that_reads_the_post_is_moved_by_it(experiment, video, post):
     known, other = reads.predict(video, **post), reads.predict(video, caption="nothing of this kind")
     assert known.unused == other.unused == [] and known.views_k != other.views_k
     assert list(known.effects) == ["frames", "words", "sound", "text", "image", "context"]
+    assert {"caption", "length", "followers", "hour"} <= set(known.post) and {"followers", "hour"}.isdisjoint(
+        other.post
+    )
+    assert known.given["caption"] == post["caption"] and other.given == {"caption": "nothing of this kind"}
+    assert f"“{post['caption']}”" in known.report().html and "of the post: " in str(known)
+    heard = run("predict", folder_of(experiment, KINDS[-1]), video, "--known", "music=original sound", "--json")
+    assert "music" in json.loads(heard.stdout)["post"], heard.stderr
+    wrong = run("predict", folder_of(experiment, KINDS[-1]), video, "--known", "musik=a song")
+    assert wrong.returncode == 2 and "did you mean 'music'?" in wrong.stderr
     captions = compare(reads, video, video, {"caption": "nothing of this kind"}, **post)
     assert captions.first.views_k == known.views_k != captions.second.views_k
     blind = load_model(folder_of(experiment, "ensemble-compact"))

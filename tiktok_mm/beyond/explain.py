@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MODALITIES', 'MOST_PIECES', 'modalities', 'hide', 'log_views', 'coalition_predictions', 'shapley_values',
-           'reads_frames', 'frame_effects', 'word_effects', 'representations', 'nearest']
+           'reads_frames', 'frame_effects', 'word_effects', 'context_effects', 'representations', 'nearest']
 
 # %% ../../nbs/beyond/explain.ipynb #be520005
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .context import STAGE_COLUMNS, STAGE_GROUPS
 from ..lib.batch import Batch, Dataset
 from ..lib.store import EXTRA_STAGES, FIXED_ROWS
 from ..regression import model_outputs
@@ -164,6 +165,24 @@ def word_effects(
     for piece, without in zip(pieces, predicted[1:]):
         effects[piece] = (predicted[0] - without) / len(piece)
     return effects
+
+# %% ../../nbs/beyond/explain.ipynb #be520042
+def context_effects(
+    model: Any,
+    scaler: Any,  # of its target
+    video: Dataset,  # one video
+) -> dict[str, float]:  # what is known of the post, by `STAGE_GROUPS` → log views
+    "The exact Shapley value of each thing that is known of a post; empty for a model that does not read `context`."
+    if "context" not in modalities(model) or not len(row := video.context_rows[0]):
+        return {}
+    places = {name: [STAGE_COLUMNS.index(one) for one in columns] for name, columns in STAGE_GROUPS.items()}
+    known = [name for name, columns in places.items() if np.isfinite(row[0, columns]).any()]
+    shown = np.repeat(row[None], 2 ** len(known), axis=0)
+    for n, name in enumerate(known):
+        hidden = np.flatnonzero(~(np.arange(len(shown)) >> n & 1).astype(bool))
+        shown[hidden[:, None], 0, places[name]] = np.nan
+    several = replace(video.subset(video.ids * len(shown)), context_rows=list(shown))
+    return dict(zip(known, map(float, shapley_values(_predict(model, scaler, several)[:, None])[:, 0])))
 
 # %% ../../nbs/beyond/explain.ipynb #be520034
 def representations(

@@ -50,7 +50,7 @@ class Batch(NamedTuple):
     image_rows: Tensor | None = None  # (B, F, D): a pretrained image encoder's vectors of the sampled frames
     clip_rows: Tensor | None = None  # (B, F, D): those of a CLIP model
     music_rows: Tensor | None = None  # (B, 1, N_MUSIC): tempo, percussion, spectral contrast
-    context_rows: Tensor | None = None  # (B, 1, N_CONTEXT): caption, time, format, followers; NaN: not known
+    context_rows: Tensor | None = None  # (B, 1, N_CONTEXT): caption, music, time, format, account; NaN: not known
     target: Tensor | None = None  # (B,): what is to be predicted
 
 # %% ../../nbs/lib/batch.ipynb #b14445ff

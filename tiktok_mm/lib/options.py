@@ -126,7 +126,7 @@ ExtraStages = Annotated[
     typer.Option(
         "--with",
         help="Further features: ocr (text on the screen), text (sentence embeddings), image, clip (pretrained "
-        "encoders), music, context (caption, time, followers); separated by commas. A model: image=resnet18, "
+        "encoders), music, context (caption, music, time, account); separated by commas. A model: image=resnet18, "
         "clip=ViT-B-32@openai.",
         show_default="none",
     ),
