@@ -112,7 +112,7 @@ class Prediction:
     frames: list[dict] = field(default_factory=list)  # time (seconds) and effect of every sampled frame
     words: list[dict] = field(default_factory=list)  # text and effect of every word
     post: dict[str, float] = field(default_factory=dict)  # what is known of the post → Shapley value
-    given: dict[str, Any] = field(default_factory=dict)  # what was said of the post, by the names of a corpus's table
+    given: dict[str, Any] = field(default_factory=dict)  # what was said of the post and is read, by names of a corpus
     neighbours: list[dict] = field(default_factory=list)  # id, views_k and distance of the nearest training videos
     seconds: float = float("nan")  # length of the video
     model: Model | None = field(default=None, repr=False, compare=False)
@@ -358,7 +358,7 @@ def predict(
     unused = self.unused_options(**post)
     caveats = prediction.caveats + [f"The video: {notice}." for notice in dict.fromkeys(notices)]
     prediction = replace(prediction, name=path.name, path=path, seconds=length, model=self)
-    given = {name: value for name, value in post.items() if value is not None}
+    given = {name: value for name, value in post.items() if value is not None and name in self.reads_of_post}
     return replace(prediction, caveats=caveats, unused=unused, given=given)
 
 
