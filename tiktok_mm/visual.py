@@ -6,10 +6,13 @@
 __all__ = ['VISUAL_PRESETS', 'VisualConfig', 'shrink_frame', 'read_clip', 'visual_provenance', 'extract_visual', 'load_clip']
 
 # %% ../nbs/02_visual.ipynb #7b504052
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from fastcore.basics import noop
 
 from .lib.core import UserError
 from .lib.decoding import DecodeInfo, sampled_frames
@@ -89,12 +92,14 @@ def shrink_frame(
 def read_clip(
     path: str | Path,  # a video file
     config: VisualConfig = VisualConfig(),
+    look: Callable[[np.ndarray, float], Any] = noop,  # called with each image (H, W, 3) and the shape of its pixels
 ) -> tuple[np.ndarray, DecodeInfo]:  # (3, F, 128, 72) uint8, and what is known after decoding
     "The sampled frames of a video, letterboxed and shrunk."
     info, frames = DecodeInfo(), []
     for frame in sampled_frames(path, config.frame_skip, info):
-        aspect = 1 / info.pixel_aspect if is_turned(frame) else info.pixel_aspect
-        frames.append(shrink_frame(to_rgb(frame), config, aspect))
+        image, aspect = to_rgb(frame), 1 / info.pixel_aspect if is_turned(frame) else info.pixel_aspect
+        frames.append(shrink_frame(image, config, aspect))
+        look(image, aspect)
     return np.ascontiguousarray(np.stack(frames).transpose(3, 0, 1, 2)), info
 
 # %% ../nbs/02_visual.ipynb #e031648d
@@ -112,12 +117,13 @@ def extract_visual(
     id: str,
     path: Path,  # the video
     config: VisualConfig = VisualConfig(),
+    look: Callable[[np.ndarray, float], Any] = noop,  # of `read_clip`
 ) -> bool:  # whether the clip was extracted; False if it was cached
     "Store the clip of a video, unless it is cached for the same settings and file."
     target, provenance = corpus.features("visual", id), visual_provenance(content_hash(path), config)
     if is_current(target, provenance):
         return False
-    clip, info = read_clip(path, config)
+    clip, info = read_clip(path, config, look)
     save_features(target, {"clip": clip}, provenance, {**asdict(info), "notices": info.notices})
     return True
 

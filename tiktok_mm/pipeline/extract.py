@@ -32,7 +32,7 @@ from ..lib.core import UserError, error_text, printable
 from ..lib.figures import save_figure
 from ..lib.media import av_logging_off, frame_skip_advice
 from ..lib.parallel import Ended, LimitedWorker, Limits, n_cores, run_limited
-from ..lib.stages import KNOWN_AT_POSTING, ExtraStage, StageInput, extra_runs
+from ..lib.stages import KNOWN_AT_POSTING, ExtraStage, FramePass, StageInput, extra_runs
 from tiktok_mm.lib.store import (
     FEATURE_STAGES,
     Corpus,
@@ -75,9 +75,10 @@ class ExtractTask:
 
     def stages(self):
         "The name of each stage and the function that runs it."
-        yield "visual", lambda: extract_visual(self.corpus, self.id, self.path, self.visual)
+        frames = FramePass(self.extra, self.video)
+        yield "visual", partial(frames.beside, partial(extract_visual, self.corpus, self.id, self.path, self.visual))
         yield "audio", lambda: extract_audio(self.corpus, self.id, self.path, self.audio)
-        yield from extra_runs(self.extra, self.video)
+        yield from extra_runs(self.extra, self.video, frames)
 
     def is_done(self) -> bool:
         "Whether all features are cached for the same settings and file; not if the file cannot be read."
