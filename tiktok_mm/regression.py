@@ -34,7 +34,7 @@ from .baselines import CNN3D, Boosting, Swin, SwinConfig, constant_baselines, li
 from .data import with_clips
 from .ensemble import EndToEndEnsemble, Ensemble, EnsembleConfig
 from .lib.batch import Batch, Dataset, load_dataset
-from .lib.core import UserError, one_of, safe_id
+from .lib.core import UserError, evenly, one_of, safe_id
 from .lib.experiment import Experiment, ExperimentConfig, HeldOut, claim_folder
 from .lib.leakage import refuse_leaks
 from .lib.metrics import METRICS
@@ -157,8 +157,7 @@ def _untrained(run: RunConfig, train: Dataset, outputs: int) -> Any:
         model.fit_output(train.target, run.loss)
     if hasattr(network, "fit_normalizer"):
         fields = [name for name in model.reads if name != "embedding"]  # no model normalises it, and all are large
-        rows = np.unique(np.linspace(0, len(train) - 1, min(len(train), NORMALIZED)).round().astype(int)).tolist()
-        network.fit_normalizer(train.batch(rows, fields))
+        network.fit_normalizer(train.batch(evenly(len(train), NORMALIZED), fields))
     return model
 
 

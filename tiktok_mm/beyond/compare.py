@@ -14,6 +14,7 @@ import numpy as np
 
 from .explain import log_views
 from .predict import Model, Prediction
+from ..lib.core import evenly
 from ..lib.store import as_json
 from ..pipeline.extract import views_text
 
@@ -33,7 +34,7 @@ def win_probability(
 
     if len(known_k) < FEWEST:
         return np.full(len(views_k), np.nan)
-    rows = np.unique(np.linspace(0, len(known_k) - 1, PAIRED).round().astype(int))
+    rows = evenly(len(known_k), PAIRED)
     one, other = np.nonzero(~np.eye(len(rows), dtype=bool))
     truth, predicted = log_views(known_k)[rows], log_views(predicted_k)[rows]
     won = (1 + np.sign(truth[one] - truth[other])) / 2

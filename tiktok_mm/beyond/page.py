@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from .explain import reads_frames
+from ..lib.core import evenly
 from ..lib.store import Corpus, atomic_write, load_array
 from ..pipeline.extract import views_text, without_bars
 from ..visual import VisualConfig, read_clip
@@ -66,8 +67,7 @@ def _frame_images(prediction: Any) -> dict[int, str]:
         skip = prediction.model.extraction()[0].frame_skip
         clip = read_clip(prediction.path, VisualConfig(frame_skip=skip, shrink=4))[0]
     clip = without_bars(clip)
-    shown = np.unique(np.linspace(0, clip.shape[1] - 1, min(MOST_FRAMES, clip.shape[1])).round().astype(int))
-    return {int(n): _data_url(_jpeg(clip[:, n])) for n in shown}
+    return {n: _data_url(_jpeg(clip[:, n])) for n in evenly(clip.shape[1], MOST_FRAMES)}
 
 # %% ../../nbs/beyond/page.ipynb #be570010
 BARS = 40

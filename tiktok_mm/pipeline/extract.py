@@ -28,7 +28,7 @@ from tiktok_mm.audio import (
     load_transcript,
     write_transcripts,
 )
-from ..lib.core import UserError, error_text, printable
+from ..lib.core import UserError, error_text, evenly, printable
 from ..lib.figures import save_figure
 from ..lib.media import av_logging_off, frame_skip_advice
 from ..lib.parallel import Ended, LimitedWorker, Limits, n_cores, run_limited
@@ -361,7 +361,7 @@ def _sheet_row(
     lines = -(-shown // columns)
     boxes = [
         (pixels[:, frame].transpose(1, 2, 0), n % columns * (width + _GAP), -(n // columns) * (_ROW + _GAP) - height)
-        for n, frame in enumerate(np.linspace(0, clip.shape[1] - 1, shown).round().astype(int))
+        for n, frame in enumerate(evenly(clip.shape[1], shown))
     ]
     return [(*box, width, height) for box in boxes], lines * (_ROW + _GAP) - _GAP
 
