@@ -151,8 +151,8 @@ def test_a_file_that_vanishes(small, monkeypatch):
 
     made_clip = module.extract_visual
 
-    def vanish(corpus, id, path, config):
-        result = made_clip(corpus, id, path, config)
+    def vanish(corpus, id, path, config, **options):
+        result = made_clip(corpus, id, path, config, **options)
         if id == gone.stem:
             path.unlink()
         return result

@@ -20,7 +20,7 @@ COLUMNS = ["author", "followers", "following", "author_videos", "caption", "post
 @pytest.fixture(scope="module")
 def table(real_data) -> pd.DataFrame:
     "A slice of real posts, as a collector's table; their scores stand for views."
-    posts = read_posts(real_data / "smpd_video")[::5][:500].reset_index(drop=True)
+    posts = read_posts(real_data / "smpd_video")[::10][:300].reset_index(drop=True)
     return pd.DataFrame({"video_id": posts.id, "views": (2**posts.outcome).round().astype(int)}).join(posts[COLUMNS])
 
 
@@ -35,7 +35,7 @@ def test_the_command_on_real_posts(table, tmp_path):
     assert list(found["scores"]) == ["mean", "median", *rows]
     assert found["scores"]["posts-all"]["MAE log value"] < found["scores"]["median"]["MAE log value"]
     assert found["scores"]["posts-all"]["SRC low"] > 0.3
-    assert all(0.65 < row["coverage value"] < 0.95 for row in found["intervals"].values())
+    assert all(0.6 < row["coverage value"] < 0.97 for row in found["intervals"].values())
     assert any("followers (read when the post was collected" in note for note in found["notes"])
     folder = tmp_path / "corpus" / "runs" / "time-60-15-25-seed42" / "posts"
     written = pd.read_csv(folder / "predictions.csv")
@@ -49,12 +49,12 @@ def test_nothing_held_out_is_learned(table, tmp_path):
     table.to_csv(tmp_path / "posts.csv", index=False)
     corpus = open_corpus(tmp_path)
     report, _ = post_report(corpus, sizes=(60, 15, 25), config=SMALL)
-    held_out = corpus.table.posted_at >= corpus.table.posted_at.sort_values().iloc[300]
+    held_out = corpus.table.posted_at >= corpus.table.posted_at.sort_values().iloc[180]
     views_k = corpus.table.views_k.where(~held_out, corpus.table.views_k[::-1].to_numpy() * 3)
     other, _ = post_report(
         Corpus(corpus.folder, corpus.table.assign(views_k=views_k)), sizes=(60, 15, 25), config=SMALL
     )
-    assert report.counts == other.counts == {"train": 300, "valid": 75, "test": 125}
+    assert report.counts == other.counts == {"train": 180, "valid": 45, "test": 75}
     assert not np.array_equal(report.views_k, other.views_k)
     mixed, _ = post_report(Corpus(corpus.folder, corpus.table[::-1]), sizes=(60, 15, 25), config=SMALL)
     for id, predicted in report.predictions.items():
@@ -76,7 +76,7 @@ def test_what_cannot_be_learned_from_is_refused_in_a_line(table, tmp_path, kept,
     assert done.returncode == 2 and says in done.stderr.splitlines()[-1] and not (tmp_path / "runs").exists()
 
 
-def test_frames_and_sound_are_branches_of_the_content(extracted):
-    "The features of a corpus that was extracted are found; so few posts are refused after that."
-    done = tiktok_mm("posts", extracted, "--name", "posts-of-few")
-    assert done.returncode == 2 and "posts to learn from are too few" in done.stderr
+def test_features_of_few_videos_are_refused_in_a_line(extracted, tmp_path):
+    "A corpus that was extracted needs as many posts."
+    done = tiktok_mm("posts", extracted, "--out", tmp_path)
+    assert done.returncode == 2 and "posts to learn from are too few" in done.stderr and not any(tmp_path.iterdir())

@@ -24,6 +24,7 @@ from .text import SentenceEncoder
 from ..lib.batch import Dataset
 from ..lib.core import UserError, safe_id
 from ..lib.experiment import HeldOut
+from ..lib.intervals import Conformal, adaptive_intervals, evaluate_intervals
 from ..lib.rendering import save_report
 from ..lib.report import Report
 from ..lib.splits import Split, default_sizes, make_split
@@ -161,6 +162,7 @@ def post_report(
     table = corpus.table
     timed = "posted_at" in table and table.posted_at.notna().all()
     split, sizes = split or ("time" if timed else "random"), sizes or default_sizes(len(table))
+    _refuse_few(round(len(table) * sizes[0] / sum(sizes)))  # before anything is trained
     if any(corpus.features("visual", id).exists() for id in table.id):
         experiment = prepare_experiment(corpus, split, sizes, seed, name=name, out=out, progress=progress)
         parts, folder = experiment.split, experiment.folder
@@ -170,9 +172,17 @@ def post_report(
         settings = "-".join(f"{size:g}" for size in sizes)
         folder = Path(out or corpus.runs) / safe_id(name or f"{split}-{settings}-seed{seed}")
     report = _report(corpus, parts, seen, replace(config or PostConfig(), seed=seed), progress)
+    if parts.kind == "time":
+        report = replace(report, notes=(*report.notes, *_when_adapting(report, table, parts)))
     save_report(report, folder / "posts")
     _write_predictions(report, corpus, parts, folder / "posts" / "predictions.csv")
     return report, folder / "posts"
+
+
+def _refuse_few(posts: int) -> None:
+    "`UserError` for too few posts to learn from."
+    if posts < MIN_POSTS:
+        raise UserError(f"{posts} posts to learn from are too few: at least {MIN_POSTS} are needed")
 
 
 def _report(corpus: Corpus, split: Split, seen: dict[str, Branch], config: PostConfig, progress: bool) -> Report:
@@ -182,8 +192,7 @@ def _report(corpus: Corpus, split: Split, seen: dict[str, Branch], config: PostC
     if "posted_at" in train:
         train = train.sort_values("posted_at", kind="stable", na_position="first")
     train = train.iloc[-MOST_POSTS:]
-    if len(train) < MIN_POSTS:
-        raise UserError(f"{len(train)} posts to learn from are too few: at least {MIN_POSTS} are needed")
+    _refuse_few(len(train))
     suspects = _suspects(train)
     rows = post_rows(train, held_out, tuple(seen), list(suspects))
     if not rows:
@@ -249,6 +258,22 @@ def _notes(rows: dict[str, PostRow], suspects: dict[str, str], about: str, posts
     notes += [f"Suspect columns, which may hold a part of the answer: {', '.join(named)}."] * bool(named)
     notes += [f"Learned from the latest {MOST_POSTS:,} of {posts:,} posts."] * (posts > MOST_POSTS)
     return (*notes, *([f"{about[0].upper()}{about[1:]}."] if about else []))
+
+
+def _when_adapting(report: Report, table: pd.DataFrame, split: Split) -> list[str]:
+    "What intervals reach that adapt to outcomes of a week ago, in a sentence; nothing where none can be calibrated."
+    id = next(reversed(report.valid_predictions))
+    known, truth = np.log1p(report.valid_views_k), np.log1p(report.views_k)
+    if np.isnan(report.interval_scores["coverage"].value[id]):
+        return []
+    posted = table.set_index("id").posted_at[list(split.test)].reset_index(drop=True)
+    days = (posted.max() - posted.min()).total_seconds() / 86400
+    order, delay = posted.argsort(kind="stable").to_numpy(), max(1, round(7 * len(posted) / max(days, 7)))
+    calibration = Conformal(np.log1p(report.valid_predictions[id]), known)
+    ends = adaptive_intervals(calibration, np.log1p(report.predictions[id])[order], truth[order], delay=delay).clip(0)
+    row = evaluate_intervals(truth[order], ends).loc["all"]
+    figures = f"{row['coverage', 'value']:.2f} and {row['width', 'value']:.2f}"
+    return [f"Intervals of “{report.label(id)}” that adapt to outcomes of a week ago: coverage and width {figures}."]
 
 
 def _write_predictions(report: Report, corpus: Corpus, split: Split, path: Path) -> None:
