@@ -130,6 +130,8 @@ def test_a_model_that_reads_the_post_is_moved_by_it(experiment, video, post):
     assert "music" in json.loads(heard.stdout)["post"], heard.stderr
     wrong = run("predict", folder_of(experiment, KINDS[-1]), video, "--known", "musik=a song")
     assert wrong.returncode == 2 and "did you mean 'music'?" in wrong.stderr
+    again = run("predict", folder_of(experiment, KINDS[-1]), video, "--known", "followers=5000")
+    assert again.returncode == 2 and again.stderr.count("\n") == 1 and "field of a post for --known" in again.stderr
     captions = compare(reads, video, video, {"caption": "nothing of this kind"}, **post)
     assert captions.first.views_k == known.views_k != captions.second.views_k
     blind = load_model(folder_of(experiment, "ensemble-compact"))

@@ -366,9 +366,11 @@ class ContextStage(ExtraStage):
         info = probe(video.path)
         table = pd.DataFrame([video.post | {"width": info.width, "height": info.height, "duration": info.duration}])
         found = context_columns(table, ("caption", "music", "video", "time", "author"))[list(STAGE_COLUMNS)]
-        for text, columns in (("caption", STAGE_GROUPS["caption"]), ("music", ("music.own",))):
-            if not to_text(video.post.get(text)):
-                found[list(columns)] = np.nan
+        if not to_text(video.post.get("caption")):
+            tagged = bool(to_text(video.post.get("hashtags")))
+            found[[name for name in STAGE_GROUPS["caption"] if not (tagged and name == "caption.hashtags")]] = np.nan
+        if not to_text(video.post.get("music")):
+            found["music.own"] = np.nan
         return {"rows": found.to_numpy(np.float32)}, {}
 
 

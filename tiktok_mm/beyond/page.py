@@ -112,7 +112,7 @@ def factor_text(
 def given_texts(given: dict[str, Any]) -> dict[str, str]:  # name → value, as people say both
     "What was said of a post, by the names of a corpus's table."
     names = {"posted_at": "time", "author_videos": "videos of the account", "music_duration": "seconds of music"}
-    said = {"posted_at": lambda time: time.replace("T", " ")[:16], "followers": "{:,}".format}
+    said = {"posted_at": lambda time: time.replace("T", " ")[:16], "followers": "{:,.0f}".format}
     texts = {name: said.get(name, str)(value) for name, value in given.items()}
     short = {name: text if len(text) <= 120 else text[:119] + "…" for name, text in texts.items()}
     quoted = {name: f"“{text}”" if name in ("caption", "music") else text for name, text in short.items()}
@@ -220,7 +220,7 @@ More than {{ p.percentile|round|int }}% of the {{ n }} training videos.</p>
 <div class="track">{{ bar(mark)|safe }}</div>
 <em class="{{ 'up' if mark.sign == 'up' else 'falls' }}">{{ mark.factor }}</em>
 {% endfor %}</div>
-<p class="soft">Shapley values of what is known of the post and the file, as parts of the context above.</p>{% endif %}
+<p class="soft">Shapley values of what is known of post and file; together: what it adds to all else.</p>{% endif %}
 {% endif %}
 
 {% if frames %}<h2>Frames</h2>

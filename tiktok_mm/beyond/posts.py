@@ -202,9 +202,9 @@ class _Learners:
         return pd.DataFrame(columns, index=table.index)
 
     def _standardised(self, X: pd.DataFrame) -> np.ndarray:
-        "The numbers that the kernel reads, within three standard deviations."
+        "The numbers that the kernel reads, within three standard deviations; all where it would read nothing."
         blocks = _KERNEL_BLOCKS if "author" in self.config.blocks else (*_KERNEL_BLOCKS, "caption")
-        names = [name for name in X if name.partition(".")[0] in blocks]
+        names = [name for name in X if name.partition(".")[0] in blocks] or list(X)
         return ((X[names] - self.center[names]) / self.scale[names]).clip(-3, 3).to_numpy()
 
 

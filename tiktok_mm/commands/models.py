@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..lib.core import UserError
+from ..lib.core import UserError, one_of
 
 # %% ../../nbs/commands/models.ipynb #be580007
 MODEL = "A run folder, an exported folder, or a name on the Hugging Face hub."
@@ -71,9 +71,12 @@ def predict(
 # %% ../../nbs/commands/models.ipynb #be580008
 def _also(known: list[str] | None) -> dict[str, Any]:
     "What else is known, from `NAME=VALUE`."
+    from tiktok_mm.lib.stages import MORE_OF_A_POST
+
     if wrong := [one for one in known or [] if "=" not in one]:
         raise UserError(f"--known {wrong[0]}: write NAME=VALUE, such as music='original sound'")
-    return dict(one.split("=", 1) for one in known or [])
+    also = dict(one.split("=", 1) for one in known or [])
+    return {one_of(name, MORE_OF_A_POST, "field of a post for --known"): value for name, value in also.items()}
 
 
 def _json(value: Any) -> str:

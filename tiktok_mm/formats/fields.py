@@ -84,7 +84,7 @@ FIELDS = {
     "sound_name sound_title song.title song_name sound song",
     "music_duration": "music_duration music.duration musicMeta.musicDuration music_info.duration sound_duration",
     "language": "textLanguage text_language desc_language caption_language video_language language",
-    "location": "locationCreated location_created video_location_created video_locationcreated post_location",
+    "location": "locationCreated location_created video_location_created video_locationcreated post_location location",
 }
 OPTIONAL_FIELDS = ["url", "author", "followers", "topics", "caption", "hashtags", "posted_at", "collected_at"]
 OPTIONAL_FIELDS += ["duration", "music", "following", "author_videos", "music_duration", "language", "location"]

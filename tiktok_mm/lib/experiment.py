@@ -53,14 +53,16 @@ def claim_folder(
         stored = read_json(path) if path.exists() else value
         if not isinstance(stored, dict):
             raise UserError(f"{path} is not what this program wrote: remove it, or choose another --name")
-        if differ := [
-            f"{key} {_brief(stored.get(key))}, not {_brief(value[key])}"
-            for key in value
-            if stored.get(key) != value[key]
-        ]:
+        if differ := [_difference(key, stored.get(key), value[key]) for key in value if stored.get(key) != value[key]]:
             raise UserError(f"{folder} holds an experiment with {'; '.join(differ)}: choose another --name")
         write_json(path, value)
     return folder
+
+
+def _difference(key: str, stored, value) -> str:
+    "What differs, in few words; two parts of a split may have as many videos, in another order or others."
+    then, now = _brief(stored), _brief(value)
+    return f"{key} {then}, not {now}" if then != now else f"{key} {now}, but others or in another order"
 
 
 def _brief(value) -> str:

@@ -272,7 +272,7 @@ def _about_intervals(report: Report) -> list[str]:
         return []
     n = len(report.valid_views_k)
     least, most = calibrated_share(n)
-    exactness = f", with which they cover {least:.0%} to {most:.0%} of all videos" * report.enough
+    exactness = f", which cover {least:.0%} to {most:.0%} of videos like these, 95 times in 100" * report.enough
     return [
         f"{LEVEL:.0%} intervals: split conformal, from the errors on {n} validation videos{exactness}; "
         "width in log(1 + K), where 2.3 is a factor of ten."
