@@ -159,7 +159,7 @@ def make_report(
         classes=classes,
         logs={run.id: read_log(experiment.run(run.folder_name)) for run in runs},
         learned=_learned(experiment, runs, classifiers),
-        notes=(*_budget(experiment, runs), *_read_by_all(runs)),
+        notes=(*_budget(experiment, runs), *_read_by_all(runs), *_read_by_none(experiment.corpus, runs)),
     )
 
 
@@ -199,6 +199,13 @@ def _read_by_all(runs: list[RunConfig]) -> tuple[str, ...]:
     "Which extra stages the plain models read, in a sentence; empty if there are none."
     stages = extra_stages(runs)
     return (f"Gradient boosting and linear regression read {', '.join(stages)}, too.",) if stages else ()
+
+
+def _read_by_none(corpus: Corpus, runs: list[RunConfig]) -> tuple[str, ...]:
+    "What is known of the posts and no row reads, in a sentence; empty if there is nothing."
+    known = {"caption", "posted_at", "author"} & set(corpus.table)
+    read = {"context", "text"} & set(extra_stages(runs))
+    return ("No row reads captions, times or authors; tiktok-mm posts does.",) if known and not read else ()
 
 
 def _budget(experiment: Experiment, runs: list[RunConfig]) -> tuple[str, ...]:
