@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ..baselines import Boosting, branches, constant_baselines
 from .benchmark import NEEDED, blocks_in_both
+from .context import texts, times
 from .learners import Stack
 from .posts import MIN_POSTS, PostConfig, PostModel, in_time_order, later_folds, predict_posts
 from .smpd import CONTENT, FEATURE_SETS
@@ -60,7 +61,7 @@ def post_rows(
 
     def row(name: str, without: tuple[str, ...] = ()) -> PostRow:
         blocks = blocks_in_both(train.drop(columns=[*without]), new, FEATURE_SETS[name])
-        if "posted_at" not in train or train.posted_at.isna().all():  # then no post is earlier than another
+        if times(train).isna().all():  # then no post is earlier than another
             blocks = tuple(block for block in blocks if block != "history")
         label = _UNSUSPECTED if without else _LABELS[name]
         return PostRow(label, blocks, tuple(seen) if {*FEATURE_SETS[name]} >= {*CONTENT} else (), without)
@@ -98,9 +99,11 @@ def video_branches(
     def boost(fields: tuple[str, ...]) -> Branch:
         def predict(ids: Sequence[str], outcome: np.ndarray, new: Sequence[str]) -> np.ndarray:
             model, train = Boosting(seed=seed, fields=fields), videos.subset(ids)
-            if not model.learn_features(train).shape[1]:  # nobody has them so early
+            features = model.learn_features(train)
+            if not features.shape[1]:  # nobody has them so early
                 return np.full(len(new), outcome.mean())
-            return model.fit(train, outcome).predict(videos.subset(new))
+            model.trees.fit(features, outcome)
+            return model.predict(videos.subset(new))
 
         return predict
 
@@ -120,7 +123,7 @@ class _Known:
 
 def _from_branch(branch: Branch, ids: Sequence[str], outcome: np.ndarray, new: Sequence[str], folds: int) -> _Known:
     "What a branch says; ids and outcomes in the order of time."
-    ends = [(start, end) for start, end in later_folds(len(ids), folds) if end > start]
+    ends = later_folds(len(ids), folds)
     parts = [branch(ids[:start], outcome[:start], ids[start:end]) for start, end in ends]
     return _Known(np.concatenate(parts), branch(ids, outcome, new))
 
@@ -178,7 +181,7 @@ def post_report(
     _refuse_few(_to_learn_from(posts, sizes))  # before anything is trained
     if not post_rows(posts.table, posts.table, ("frames",) if videos is not None else ()):
         raise UserError(f"{corpus.name} has no captions, times, followers or features: only ids and views")
-    timed = "posted_at" in posts.table and bool(posts.table.posted_at.notna().all())
+    timed = bool(times(posts.table).notna().all())
     made = ExperimentConfig(split or ("time" if timed else "random"), _sizes(posts, sizes), seed, "compact")
     if videos is not None:
         experiment = prepare_experiment(videos, made.split, made.sizes, seed, made.preset, name, out, progress)
@@ -246,7 +249,7 @@ def _report(corpus: Corpus, split: Split, seen: dict[str, Branch], config: PostC
         notes=_notes(rows, suspects, about, len(split.train)),
         valid_views_k=truth[:n],
         valid_predictions={id: one.valid for id, one in apart.items()},
-        authors=tuple(held_out.author.fillna("")[n:]) if "author" in held_out else (),
+        authors=tuple(texts(held_out, "author")[n:]),
     )
 
 # %% ../../nbs/beyond/own_posts.ipynb #b1ef0020
