@@ -228,6 +228,7 @@ def encoded(monkeypatch) -> list[int]:
     return calls
 
 
+@pytest.mark.nightly
 def test_ten_minutes(tmp_path, encoded):
     "Words spoken in the first, the fifth and the tenth minute are found there; every window is encoded once."
     rng, sound = np.random.default_rng(0), np.zeros(600 * SAMPLE_RATE, np.float32)
