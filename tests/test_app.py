@@ -318,8 +318,11 @@ def test_a_reader_that_is_killed(server, clips):
 
     client = client_of(server)
     first = client.predict(handle_file(clips[0]), api_name="/predict")[1]
-    for process in server.process.children():
+    readers = server.process.children()
+    for process in readers:
         process.kill()
+    while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in readers):
+        time.sleep(0.01)  # until then it takes a video and dies with it
     assert client.predict(handle_file(clips[0]), api_name="/predict")[1] == first
 
 
