@@ -19,6 +19,7 @@ import pandas as pd
 import psutil
 import pytest
 from accessibility import serious
+from processes import wait_for_end
 
 from replica.chromium import driver
 from tiktok_mm.beyond.app import Limits, Service, about, make_app
@@ -321,8 +322,7 @@ def test_a_reader_that_is_killed(server, clips):
     readers = server.process.children()
     for process in readers:
         process.kill()
-    while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in readers):
-        time.sleep(0.01)  # until then it takes a video and dies with it
+    wait_for_end(readers)  # until then they take a video and die with it
     assert client.predict(handle_file(clips[0]), api_name="/predict")[1] == first
 
 

@@ -13,6 +13,7 @@ import pytest
 if not os.environ.get("CI"):
     pytest.importorskip("selenium", reason="no selenium: pip install 'tiktok_mm[scrape]'")
 import psutil
+from processes import running
 
 from replica import Replica
 from replica.chromium import browser, collect, content, start
@@ -65,8 +66,3 @@ def test_runs_killed_at_random_times_end_like_an_undisturbed_one(browser, tmp_pa
                 assert read_raw(path)["seed"] == 42
     print("the last event before each kill:", dict(reached))
     assert len(reached) > (3 if long else 1)
-
-
-def running(process: psutil.Process) -> bool:
-    "Whether a process still runs."
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
