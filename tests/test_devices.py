@@ -11,7 +11,8 @@ from torch import nn
 
 from tiktok_mm.lib.batch import Dataset
 from tiktok_mm.lib.core import UserError
-from tiktok_mm.lib.training import TrainConfig, objective, train_model
+from tiktok_mm.lib.loop import train_model
+from tiktok_mm.lib.training import TrainConfig, objective
 
 
 class FromSound(nn.Module):

@@ -13,8 +13,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import lightning as L
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ from .lib.cells import pixel_features
 from .lib.core import UserError
 from .lib.shapes import shape_features
 from .lib.store import VERSIONS, Corpus, Provenance, content_hash, is_current, load_features, save_features
-from .lib.training import TrainConfig, load_weights, same_run, save_weights, train_model
+from .lib.training import TrainConfig, load_weights, same_run, save_weights
 from .lib.winograd import WinogradStep, use_winograd
 from .lib.writing import only_run
 
@@ -242,10 +242,12 @@ def fit_autoencoder(
     config: AutoencoderConfig = AutoencoderConfig(),
     training: TrainConfig | None = None,  # by default made of the config's learning rate, batch size and epochs
     valid: Dataset | None = None,  # validation videos; they choose the best epoch
-    callbacks: Sequence[L.Callback] = (),
+    callbacks: Sequence[Any] = (),  # of Lightning's
     progress: bool = False,  # show a progress bar
 ) -> ConvLSTMAutoencoder:
     "Train an autoencoder, or load it if the folder already holds this run."
+    from tiktok_mm.lib.loop import train_model
+
     training = training or default_training(config)
     torch.manual_seed(training.seed)
     model = ConvLSTMAutoencoder(config)

@@ -53,7 +53,6 @@ from tiktok_mm.lib.training import (
     resolve_device,
     same_run,
     save_weights,
-    train_model,
 )
 from .lib.writing import only_run
 
@@ -173,6 +172,8 @@ def _train_with_rate(
     run: RunConfig, place: Path, train: Dataset, valid: Dataset, outputs: int, metadata: dict, progress: bool
 ) -> dict[str, Any]:  # train_loss, valid_loss, and valid_losses: that of each validation video
     "Train a model with the learning rate of a run and store its weights, unless an interrupted run has done so."
+    from tiktok_mm.lib.loop import train_model
+
     identity = json.loads(json.dumps(metadata | {"lr": run.training.lr}))
     with suppress(UserError, AttributeError, KeyError):  # there is none, or it is damaged
         if (stored := read_json(place / "loss.json"))["identity"] == identity:
