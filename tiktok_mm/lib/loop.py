@@ -160,18 +160,29 @@ def train_model(
     lit, last = LitModel(model.train(), loss, config, metadata), _resumable(folder, metadata)
     monitor = "recent_valid_loss" if valid else None
     keep = MovableCheckpoints(checkpoints, "best", monitor=monitor, save_last=True, enable_version_counter=False)
-    trainer = _trainer(folder, config, [keep, *callbacks, *_stopping(config, valid)], progress)
-    with warnings.catch_warnings():
-        prepare_process()
-        loaders = _loaders(model, train, valid, config)
-        with _interruptible():
+    with _freed(), _interruptible():
+        trainer = _trainer(folder, config, [keep, *callbacks, *_stopping(config, valid)], progress)
+        with warnings.catch_warnings():
+            prepare_process()
+            loaders = _loaders(model, train, valid, config)
             trainer.fit(lit, loaders[0], loaders[1], ckpt_path=last, weights_only=True)
-    lit.trainer = None  # Lightning leaves every callback with a method of `lit`
-    del lit, trainer
-    gc.collect()  # it refers to itself and to the optimizer, whose memory is that of the model twice
+        lit.trainer = None  # Lightning leaves every callback with a method of `lit`
+        del lit, trainer
     _load_checkpoint(model.eval(), keep.best_model_path)
     shutil.rmtree(checkpoints)
     return read_log(folder)
+
+
+@contextmanager
+def _freed() -> Iterator[None]:
+    """Free what is made within and refers to itself: Lightning's trainer, and with it the optimizer, whose memory is that
+    of the model twice. What was there before is not looked at, which would take a third of a second."""
+    gc.freeze()
+    try:
+        yield
+        gc.collect()
+    finally:
+        gc.unfreeze()
 
 
 def _load_checkpoint(model: nn.Module, path: str) -> None:
