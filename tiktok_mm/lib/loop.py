@@ -175,8 +175,8 @@ def train_model(
 
 @contextmanager
 def _freed() -> Iterator[None]:
-    """Free what is made within and refers to itself: Lightning's trainer, and with it the optimizer, whose memory is that
-    of the model twice. What was there before is not looked at, which would take a third of a second."""
+    """Free what is made within and refers to itself: Lightning's trainer, and with it the optimizer, whose memory is
+    that of the model twice. What was there before is not looked at, which would take a third of a second."""
     gc.freeze()
     try:
         yield
