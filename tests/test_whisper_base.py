@@ -127,6 +127,22 @@ def test_speech_that_is_hardly_heard(whisper_base, sounds, embedded):
 
 
 @pytest.mark.nightly
+def test_no_window_is_encoded_twice(whisper_base, tmp_path):
+    "Nor is that in which the language is detected, of a stretch that is not the first."
+    parts = []
+    for name in ("spanish_in_music", "german"):
+        assert extract_wav(CASES / f"{name}.mp4", tmp_path / "x.wav")
+        parts.append(np.pad(read_wav(tmp_path / "x.wav"), (0, 4 * SAMPLE_RATE)))
+    model, windows = load_whisper(whisper_base), []
+    hook = model.encoder.encoder.register_forward_pre_hook(lambda _, inputs: windows.append(inputs[0].sum().item()))
+    for order in (parts, parts[::-1]):
+        windows.clear()
+        segments, _ = transcribe(model, np.concatenate(order))
+        assert segments and len(windows) == len(set(windows)) >= 2
+    hook.remove()
+
+
+@pytest.mark.nightly
 def test_extraction_with_the_papers_preset(whisper_base, real_data, embedded, tmp_path):
     "The whole command on a corpus of the real clips."
     corpus = tmp_path / "corpus"

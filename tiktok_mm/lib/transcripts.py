@@ -157,17 +157,16 @@ def transcribe_stretches(
     language: str | None = None,
 ) -> Iterator[tuple[list[Segment], list[torch.Tensor], str]]:
     "For every stretch of speech: its segments with text, their hidden states (1, layers + 1, S, width), the language."
-    model.encoder.cache.clear()
+    model.encoder.cache = {}
     sound = sound if model.is_demo else louder(sound)  # Whisper takes a whisper far away for another language
     parts, spans = _stretches(model, sound)
     longest = max(parts, key=lambda part: part[1] - part[0], default=None)
     if parts and not language:
         language = _detect_language(model, sound[slice(*longest)])
-    todo = parts[::-1]
+    of_longest, todo = model.encoder.cache, parts[::-1]
     while todo:
         start, end = todo.pop()
-        if (start, end) != longest:
-            model.encoder.cache.clear()
+        model.encoder.cache = of_longest if (start, end) == longest else {}
         speech = sum(max(0, min(end, b) - max(start, a)) for a, b in spans) / SAMPLE_RATE
         found = _decode(model, sound[start:end], language, speech)
         if found is None:
@@ -179,7 +178,7 @@ def transcribe_stretches(
         segments = [s for s in segments if s.text and (model.is_demo or _is_spoken(s, start, spans))]
         states = segment_states(model, sound[start:end], segments)
         yield [segment.moved(start / SAMPLE_RATE) for segment in segments], states, language
-    model.encoder.cache.clear()
+        model.encoder.cache.clear()
 
 
 def _is_spoken(segment: Segment, start: int, spans: list[tuple[int, int]]) -> bool:
