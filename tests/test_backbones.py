@@ -13,6 +13,8 @@ from tiktok_mm.lib.stages import FrameStage
 from tiktok_mm.lib.store import load_features, stale_features
 from tiktok_mm.pipeline.extract import extract
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 
 class Brightness(FrameStage):
     "A stage of one's own; the second frame of a video fails where it is asked to."

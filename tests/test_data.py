@@ -125,13 +125,3 @@ def test_the_fixture_is_what_its_script_makes(tmp_path, fixture_corpus):
     assert {path.name for path in (made / "videos").iterdir()} == {
         path.name for path in (fixture_corpus / "videos").iterdir()
     }
-
-
-def test_an_interrupted_corpus_resumes(tmp_path):
-    corpus = make_corpus(tmp_path / "corpus", n=4, seconds=(2, 3), progress=False)
-    before = {path: path.read_bytes() for path in (corpus / "videos").iterdir()}
-    removed = next(iter(before))
-    removed.unlink()
-    (corpus / "videos.jsonl").unlink()
-    make_corpus(corpus, n=4, seconds=(2, 3), progress=False)
-    assert {path: path.read_bytes() for path in (corpus / "videos").iterdir()} == before

@@ -27,6 +27,7 @@ from tiktok_mm.pipeline.extract import extract
 from tiktok_mm.regression import predict_all, prepare_experiment, train_by_id, train_run, unfreeze_encoder
 from tiktok_mm.visual import VisualConfig
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
 RUNS = ("swin-scratch", "cnn3d", "ensemble-paper", "ensemble-compact", "ensemble-compact-speech")
 NAME = "random-65-10-25-seed42"
 
@@ -235,9 +236,9 @@ def test_an_interrupt_says_how_to_resume(sign, corpus, tmp_path):
     assert error.splitlines()[1:] == ["tiktok-mm: interrupted; run the same command again to resume"], error
 
 
-def test_check_and_train_count_alike(fixture_corpus, tmp_path):
+def test_check_and_train_count_alike(extracted, tmp_path):
     "Copies of one video count once: what training refuses, the check refuses with the same words."
-    folder = shutil.copytree(fixture_corpus, tmp_path / "corpus")
+    folder = shutil.copytree(extracted, tmp_path / "corpus")
     records = [json.loads(line) for line in (folder / "videos.jsonl").read_text().splitlines()]
     first = next((folder / "videos").glob(f"{records[0]['id']}.*"))
     for record in records[1:4]:

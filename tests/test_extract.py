@@ -10,6 +10,7 @@ import time
 
 import pytest
 from command import tiktok_mm
+from conftest import without_processes
 
 from tiktok_mm.audio import AudioConfig
 from tiktok_mm.data import check_corpus, open_corpus
@@ -134,7 +135,8 @@ def test_what_decoding_notices_reaches_the_person(small, ffmpeg):
     subprocess.run([ffmpeg, "-v", "error", "-i", video, "-c", "copy", "-movflags", "faststart", whole], check=True)
     video.write_bytes(whole.read_bytes()[: round(0.7 * whole.stat().st_size)])
     whole.unlink()
-    summary = extract(open_corpus(small), audio=AudioConfig("demo"), progress=False)
+    with without_processes():
+        summary = extract(open_corpus(small), audio=AudioConfig("demo"), progress=False)
     reason = f"{link.name}: a link to a file that is not there"
     assert summary.failures == [{"id": link.stem, "stage": "file", "reason": reason}]
     assert list(summary.notices) == [video.stem]
@@ -142,8 +144,9 @@ def test_what_decoding_notices_reaches_the_person(small, ffmpeg):
     assert notice.startswith("cut short: ")
     assert f"  {video.stem}: {notice}" in str(summary).splitlines()
     assert features_header(small / "features" / "visual" / f"{video.stem}.safetensors")["metadata"]["complete"] is False
-    assert notice in str(check_corpus(open_corpus(small), progress=False))
-    again = extract(open_corpus(small), audio=AudioConfig("demo"), progress=False)
+    with without_processes():
+        assert notice in str(check_corpus(open_corpus(small), progress=False))
+        again = extract(open_corpus(small), audio=AudioConfig("demo"), progress=False)
     assert again.notices == summary.notices  # of cached videos, too
 
 
@@ -175,5 +178,6 @@ def test_real_clips_with_a_hand_written_list(real_data, tmp_path):
     corpus = shutil.copytree(real_data / "clips", tmp_path / "mine")
     names = sorted(path.stem for path in corpus.glob("*.mp4"))
     (corpus / "views.csv").write_text("id,views\n" + "".join(f"{name},{n + 1}.5K\n" for n, name in enumerate(names)))
-    summary = extract(open_corpus(corpus), audio=AudioConfig("demo"), progress=False)
+    with without_processes():
+        summary = extract(open_corpus(corpus), audio=AudioConfig("demo"), progress=False)
     assert (summary.videos, summary.extracted, summary.failures) == (6, 6, [])

@@ -23,7 +23,7 @@ from tiktok_mm.scraping.sampling import draw_order
 
 def test_runs_killed_at_random_times_end_like_an_undisturbed_one(browser, tmp_path, long):
     "Killed with -9 at a random time (two while they start, the others after their first event) and resumed."
-    times, kills = random.Random(42), 30 if long else 5
+    times, kills = random.Random(42), 30 if long else 3
     with Replica({"Dance": ["dance"], "Music": ["music"]}, per_tag=5, page_size=3) as site:
         order = draw_order(site.tags["dance"], 42)
         site.fates = {order[0]: "10216", order[1]: "slideshow"}

@@ -40,6 +40,7 @@ def test_an_interrupted_corpus_resumes(corpus):
     before = {path: path.read_bytes() for path in (corpus / "videos").iterdir()}
     removed = next(iter(before))
     removed.unlink()
+    (corpus / "videos.jsonl").unlink()
     make_corpus(corpus, n=4, seed=3, seconds=(2, 3), progress=False, kind=corpus.name)
     assert {path: path.read_bytes() for path in (corpus / "videos").iterdir()} == before
 

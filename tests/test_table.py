@@ -24,6 +24,8 @@ from tiktok_mm.lib.targets import Quartiles, TargetScaler
 from tiktok_mm.lib.training import TrainConfig
 from tiktok_mm.synthetic.toy import toy_experiment
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 
 @pytest.fixture(scope="module")
 def corpus(extracted, tmp_path_factory):

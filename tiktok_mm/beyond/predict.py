@@ -185,7 +185,7 @@ def predict_features(
     "A prediction for each video, without its reasons."
     views_k = predict_views(self.run.model, videos, self.run.scaler)
     ends = self.reference.intervals(views_k, level)
-    quartiles = self.reference.quartile_probabilities(views_k)
+    quartiles, caveats = self.reference.quartile_probabilities(views_k), self.caveats(level)
     return [
         Prediction(
             name=id,
@@ -196,7 +196,7 @@ def predict_features(
             percentile=self.reference.percentile(views),
             quartiles=tuple(map(float, shares)),
             thresholds_k=self.reference.thresholds,
-            caveats=self.caveats(level),
+            caveats=list(caveats),
             model=self,
         )
         for id, views, (low, high), shares in zip(videos.ids, views_k, ends, quartiles)
