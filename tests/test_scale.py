@@ -2,18 +2,24 @@
 
 import os
 import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import gettempdir
+from threading import Barrier
 from unittest.mock import patch
 
 import pytest
+from command import tiktok_mm
 
 from tiktok_mm.audio import AUDIO_PRESETS
 from tiktok_mm.data import check_corpus, open_corpus
 from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.store import write_jsonl
 from tiktok_mm.pipeline.cluster import make_engine, run_on_ray
-from tiktok_mm.pipeline.elsewhere import check_anywhere
+from tiktok_mm.pipeline.elsewhere import RemoteFolder, check_anywhere, only_run_elsewhere
 from tiktok_mm.pipeline.extract import extract
 from tiktok_mm.pipeline.remote import extract_anywhere
 from tiktok_mm.pipeline.shards import pack
@@ -108,6 +114,73 @@ def test_ray_loses_nothing(few, expected, monkeypatch, tmp_path, capfd):
     assert not list(corpus.rglob("*.tmp"))
 
 
+SETTINGS = dict(visual=VISUAL_PRESETS["compact"], audio=AUDIO_PRESETS["compact"], workers=2, progress=False)
+
+
+def test_two_extractions_elsewhere(few):
+    "While the first one works, the second is refused and writes nothing; Ctrl-C leaves no lock."
+    import fsspec
+
+    store, url = fsspec.filesystem("memory"), "memory://two/corpus"
+    store.put(str(few), "/two/corpus", recursive=True)
+    before = store.find("/two")
+
+    def works(tasks, limits):
+        with pytest.raises(UserError, match="another extract is at work in memory://two/corpus "):
+            extract_anywhere(url, **SETTINGS)
+        assert store.find("/two") == sorted([*before, "/two/corpus/extract.lock"])
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_anywhere(url, **SETTINGS, engine=works)
+    assert not store.exists("/two/corpus/extract.lock")
+
+
+HOLDS = """\
+import sys, time
+from tiktok_mm.pipeline import elsewhere
+elsewhere.BEAT = 0.1
+with elsewhere.only_run_elsewhere(elsewhere.RemoteFolder(sys.argv[1]), "extract"):
+    time.sleep(60)
+"""
+
+
+def wait_until(condition, seconds: float = 60) -> None:
+    "Wait for something that another process does."
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def refused(url: str) -> bool:
+    "Whether another run holds a folder."
+    try:
+        with only_run_elsewhere(RemoteFolder(url), "extract"):
+            return False
+    except UserError:
+        return True
+
+
+def test_a_killed_run_elsewhere(tmp_path, monkeypatch):
+    "A run writes its lock again and again; one that was killed leaves it, and the next run takes its place later."
+    lock, url = tmp_path / "extract.lock", tmp_path.as_uri()
+    process = subprocess.Popen([sys.executable, "-c", HOLDS, url])
+    wait_until(lock.exists)
+    began = lock.stat().st_mtime_ns
+    wait_until(lambda: lock.stat().st_mtime_ns > began)
+    assert refused(url)
+    process.kill()
+    process.wait()
+    assert refused(url)
+    assert [path.name for path in tmp_path.iterdir()] == ["extract.lock"]
+    monkeypatch.setattr("tiktok_mm.pipeline.elsewhere.BEAT", 0.1)
+    time.sleep(1)
+    assert not refused(url)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def bucket(few, monkeypatch, tmp_path_factory):
     "Four videos in a local server that speaks S3."
@@ -131,9 +204,6 @@ def bucket(few, monkeypatch, tmp_path_factory):
     yield store
     store.rm("bucket", recursive=True)
     server.stop()
-
-
-SETTINGS = dict(visual=VISUAL_PRESETS["compact"], audio=AUDIO_PRESETS["compact"], workers=2, progress=False)
 
 
 @pytest.mark.nightly
@@ -171,6 +241,47 @@ def test_a_corpus_in_s3_on_ray(bucket, expected, tmp_path):
     assert (made.extracted, made.cached, made.failures) == (4, 0, [])
     bucket.get("bucket/corpus", str(tmp_path / "copy"), recursive=True)
     assert features(tmp_path / "copy") == expected
+
+
+@pytest.mark.nightly
+def test_a_killed_run_in_s3(bucket, expected, tmp_path, monkeypatch):
+    "While a command works, a second one is refused; after the first was killed, the next run takes its place later."
+    url, lock = "s3://bucket/corpus", "bucket/corpus/extract.lock"
+    first = subprocess.Popen([sys.executable, "-m", "tiktok_mm", "extract", url])
+    wait_until(lambda: bucket.exists(lock))
+    answer = tiktok_mm("extract", url)
+    assert (answer.returncode, answer.stdout, answer.stderr.count("\n")) == (2, "", 1)
+    assert f"another extract is at work in {url} (" in answer.stderr
+    first.kill()
+    first.wait()
+    assert bucket.exists(lock) and refused(url)
+    monkeypatch.setattr("tiktok_mm.pipeline.elsewhere.BEAT", 0.4)
+    time.sleep(4)  # some stores round times to seconds
+    made, _ = extract_anywhere(url, **SETTINGS)
+    assert (made.extracted + made.cached, made.failures) == (4, [])
+    assert not bucket.glob(lock + "*")
+    bucket.get("bucket/corpus", str(tmp_path / "copy"), recursive=True)
+    assert features(tmp_path / "copy") == expected
+
+
+@pytest.mark.nightly
+def test_one_of_many_runs(bucket):
+    "Of runs that start at the same moment, one works."
+    together, url = Barrier(8), "s3://bucket/corpus"
+
+    def run(_) -> bool:
+        together.wait()
+        try:
+            with only_run_elsewhere(RemoteFolder(url), "extract"):
+                together.wait()
+                return True
+        except UserError:
+            together.wait()
+            return False
+
+    for _ in range(5):
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(run, range(8))) == 1
 
 
 @pytest.mark.nightly

@@ -24,7 +24,7 @@ from ..lib.core import UserError
 from ..lib.parallel import Limits, n_cores
 from ..lib.store import FEATURE_STAGES, Corpus
 from ..lib.writing import writing
-from .elsewhere import RemoteFolder, open_anywhere, outline_features
+from .elsewhere import RemoteFolder, only_run_elsewhere, open_anywhere, outline_features
 from tiktok_mm.pipeline.extract import (
     Engine,
     ExtractionSummary,
@@ -187,8 +187,9 @@ def extract_anywhere(
             return made, update_contact_sheet(corpus, sheet)
         if out:
             raise UserError(f"--out is for videos on this machine: what is made of {remote.url} is stored there")
-        try:
-            run = remote_engine(remote, corpus, engine, workers)
-            return extract(corpus, visual, audio, engine=run, **settings), None
-        finally:
-            store_results(remote, corpus)
+        with only_run_elsewhere(remote, "extract"):
+            try:
+                run = remote_engine(remote, corpus, engine, workers)
+                return extract(corpus, visual, audio, engine=run, **settings), None
+            finally:
+                store_results(remote, corpus)
