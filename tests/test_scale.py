@@ -119,6 +119,59 @@ def test_ray_loses_nothing(few, expected, monkeypatch, tmp_path, capfd):
     assert not list(corpus.rglob("*.tmp"))
 
 
+LOST = """\
+import os, pathlib, sys, time
+place, node = pathlib.Path({!r}), os.environ.get("NODE_OF_TEST")
+def watch(event, arguments):
+    target = pathlib.Path(str(arguments[1])) if event == "os.rename" and node else None
+    if target and target.parent.name == "visual":
+        (place / f"{{node}}-{{target.stem}}-{{os.getpid()}}").touch()
+        time.sleep(60 * (node == "lost"))
+sys.addaudithook(watch)
+"""
+
+
+@pytest.mark.nightly
+def test_ray_loses_a_node(few, expected, monkeypatch, tmp_path):
+    """Of three machines one has no cores, and one is lost while it works on a video: the third makes each video, and
+    makes it once. Every byte is that of one machine."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'tiktok_mm[ray]'")
+    from ray.cluster_utils import Cluster
+
+    corpus = shutil.copytree(few, tmp_path / "corpus")
+    (tmp_path / "sitecustomize.py").write_text(LOST.format(str(tmp_path)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    cluster = Cluster(initialize_head=True, head_node_args=dict(num_cpus=0, include_dashboard=False))
+    try:
+        nodes = {name: cluster.add_node(num_cpus=1, env_vars={"NODE_OF_TEST": name}) for name in ("lost", "kept")}
+
+        def lose() -> None:
+            wait_until(lambda: list(tmp_path.glob("lost-*")))
+            cluster.remove_node(nodes["lost"], allow_graceful=False)
+
+        with ThreadPoolExecutor(1) as pool:
+            lost = pool.submit(lose)
+            summary = extract(open_corpus(corpus), progress=False, engine=make_engine("ray", cluster.address))
+            lost.result()
+    finally:
+        cluster.shutdown()
+    assert (summary.extracted, summary.cached, summary.failures) == (4, 0, [])
+    made = [path.name.split("-")[1] for path in tmp_path.glob("kept-*")]
+    assert sorted(made) == sorted(path.stem for path in (corpus / "videos").iterdir())
+    assert features(corpus) == expected
+    assert not list(corpus.rglob("*.tmp"))
+    assert extract(open_corpus(corpus), progress=False).cached == 4
+
+
+def wait_until(condition, seconds: float = 60) -> None:
+    "Wait for something that another process does."
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 SETTINGS = dict(visual=VISUAL_PRESETS["compact"], audio=AUDIO_PRESETS["compact"], workers=2, progress=False)
 
 
@@ -149,14 +202,6 @@ elsewhere.BEAT = 0.1
 with elsewhere.only_run_elsewhere(elsewhere.RemoteFolder(sys.argv[1]), "extract"):
     time.sleep(60)
 """
-
-
-def wait_until(condition, seconds: float = 60) -> None:
-    "Wait for something that another process does."
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def refused(url: str) -> bool:
