@@ -246,10 +246,13 @@ def s3_server() -> Iterator[dict[str, str]]:  # what the environment says of it
 @contextmanager
 def gs_server() -> Iterator[dict[str, str]]:  # what the environment says of it
     """A local server that speaks Google Cloud Storage. Unlike Google, the emulator overwrites an object that is to be
-    created only if it does not exist, lets five connections wait, and prints tracebacks of those that are closed."""
+    created only if it does not exist, lets five connections wait, and prints tracebacks of those that are closed. The
+    class that gcsfs has by default asks Google itself what kind of bucket it is."""
+    import fsspec
     from gcp_storage_emulator.exceptions import NotFound
     from gcp_storage_emulator.handlers import objects
     from gcp_storage_emulator.server import create_server
+    from gcsfs.core import GCSFileSystem
 
     overwrite = objects._multipart_upload
 
@@ -265,7 +268,9 @@ def gs_server() -> Iterator[dict[str, str]]:  # what the environment says of it
         port = free.getsockname()[1]
     like_google = patch.multiple(HTTPServer, request_queue_size=128, handle_error=lambda *_: None)
     with like_google, patch.object(objects, "_multipart_upload", upload), create_server("127.0.0.1", port, True):
-        yield {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}", "FSSPEC_GS_TOKEN": "anon"}
+        fsspec.register_implementation("gs", GCSFileSystem, clobber=True)
+        settings = {"GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false", "FSSPEC_GS_TOKEN": "anon"}
+        yield settings | {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}"}
 
 
 STORES = {"s3": (s3_server, ("s3fs", "moto", "flask_cors")), "gs": (gs_server, ("gcsfs", "gcp_storage_emulator"))}
@@ -275,7 +280,6 @@ STORES = {"s3": (s3_server, ("s3fs", "moto", "flask_cors")), "gs": (gs_server, (
 def bucket(request, few, monkeypatch, tmp_path_factory):
     "Four videos in a store of objects."
     start, needed = STORES[request.param]
-    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # or gcsfs asks Google itself
     for name in needed:
         pytest.importorskip(name, reason=f"{name} is not installed: pip install 'tiktok_mm[s3,gs,scale]'")
     import fsspec
