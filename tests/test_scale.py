@@ -176,23 +176,25 @@ SETTINGS = dict(visual=VISUAL_PRESETS["compact"], audio=AUDIO_PRESETS["compact"]
 
 
 def test_two_extractions_elsewhere(few):
-    "While the first one works, the second is refused and writes nothing; Ctrl-C leaves no lock."
+    "While the first one works, the second is refused and writes nothing; Ctrl-C leaves no lock and no video."
     import fsspec
 
     store, url = fsspec.filesystem("memory"), "memory://two/corpus"
     store.put(str(few), "/two/corpus", recursive=True)
-    before = store.find("/two")
+    before, fetched = store.find("/two"), []
 
     def works(tasks, limits):
         with pytest.raises(UserError, match="another extract is at work in memory://two/corpus "):
             extract_anywhere(url, **SETTINGS)
         assert store.find("/two") == sorted([*before, "/two/corpus/extract.lock"])
+        fetched.append(tasks[0]._scratch)
+        fetched[0].mkdir()
         raise KeyboardInterrupt
         yield
 
     with pytest.raises(KeyboardInterrupt):
         extract_anywhere(url, **SETTINGS, engine=works)
-    assert not store.exists("/two/corpus/extract.lock")
+    assert not store.exists("/two/corpus/extract.lock") and not fetched[0].exists()
 
 
 HOLDS = """\

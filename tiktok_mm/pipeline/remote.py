@@ -146,7 +146,11 @@ def remote_engine(
         name = secrets.token_hex(8)
         elsewhere: list[ExtractTask] = [_elsewhere(task, remote, corpus.folder, name) for task in tasks]
         here = partial(run_here, workers=workers or n_cores(), work=extract_unless_done)
-        yield from (engine or here)(elsewhere, limits)
+        try:
+            yield from (engine or here)(elsewhere, limits)
+        finally:
+            for left in Path(gettempdir()).glob(f"tiktok-mm-{name}-*"):  # of an interrupted run
+                shutil.rmtree(left, ignore_errors=True)
         outline_features(remote, corpus)
 
     return run
