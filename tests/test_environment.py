@@ -126,7 +126,7 @@ def test_no_permission_to_write(small, out):
     before = sorted(small.rglob("*"))
     for path in [small, *before]:
         path.chmod(0o555 if path.is_dir() else 0o444)
-    done = restricted(*COMMAND, "extract", small)
+    done = restricted(*COMMAND, "extract", small, "--workers", 1)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert "there is no permission to write to the folder: make it writable, or give --out FOLDER" in done.stderr
     assert sorted(small.rglob("*")) == before
@@ -136,7 +136,7 @@ def test_no_permission_to_read(small, out):
     "A video that may not be read fails alone; metadata that may not be read is one line."
     video = sorted((small / "videos").iterdir())[0]
     video.chmod(0)
-    done = restricted(*COMMAND, "extract", small, "--out", out)
+    done = restricted(*COMMAND, "extract", small, "--workers", 1, "--out", out)
     assert done.returncode == 1 and f"{video.name}: no permission to read it" in done.stdout, done.stderr
     (small / "list.csv").chmod(0)
     done = restricted(*COMMAND, "check", small)
