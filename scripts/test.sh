@@ -28,7 +28,7 @@ done
 step "notebooks run" # those of benchmarks each night
 nbdev_test --n_workers 2 --timing --do_print --flags browser --skip_folder_re '^[_.]|^benchmarks$'
 
-step "tests" # many wait for browsers: a process more than the two cores of a small machine
-python -m pytest tests --numprocesses 3 --dist worksteal --durations 10 --quiet
+step "tests"
+python -m pytest tests --numprocesses 2 --dist loadfile --durations 10 --quiet
 
 step "passed"
