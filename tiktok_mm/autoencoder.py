@@ -246,8 +246,6 @@ def fit_autoencoder(
     progress: bool = False,  # show a progress bar
 ) -> ConvLSTMAutoencoder:
     "Train an autoencoder, or load it if the folder already holds this run."
-    from tiktok_mm.lib.loop import train_model
-
     training = training or default_training(config)
     torch.manual_seed(training.seed)
     model = ConvLSTMAutoencoder(config)
@@ -262,6 +260,8 @@ def fit_autoencoder(
     }
     if same_run(folder, metadata, model):
         return load_weights(folder, model)
+    from tiktok_mm.lib.loop import train_model
+
     with only_run(folder, "training"):
         log = train_model(
             model,

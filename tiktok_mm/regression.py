@@ -172,12 +172,12 @@ def _train_with_rate(
     run: RunConfig, place: Path, train: Dataset, valid: Dataset, outputs: int, metadata: dict, progress: bool
 ) -> dict[str, Any]:  # train_loss, valid_loss, and valid_losses: that of each validation video
     "Train a model with the learning rate of a run and store its weights, unless an interrupted run has done so."
-    from tiktok_mm.lib.loop import train_model
-
     identity = json.loads(json.dumps(metadata | {"lr": run.training.lr}))
     with suppress(UserError, AttributeError, KeyError):  # there is none, or it is damaged
         if (stored := read_json(place / "loss.json"))["identity"] == identity:
             return stored["losses"]
+    from tiktok_mm.lib.loop import train_model
+
     model = _untrained(run, train, outputs)
     loss = objective(run.loss)
     log = train_model(model, loss, train, place, run.training, valid, metadata=identity, progress=progress)

@@ -90,8 +90,9 @@ def plot_predictions(
         for ax, label in ((above, "predicted (K)"), (below, "log₁₀ ratio")):
             ax.tick_params(which="both", labelleft=n % columns == 0)
             ax.set_ylabel("" if n % columns else label)
-    for axis in (axis for ax in panels for axis in (ax.xaxis, ax.yaxis)):
-        _mark_decades(axis)
+    for ax in panels:
+        _mark_decades(ax.xaxis)
+        _mark_decades(ax.yaxis)
     return fig
 
 

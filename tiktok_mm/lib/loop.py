@@ -104,8 +104,9 @@ class LitModel(L.LightningModule):
         return batch if here else super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def on_train_batch_start(self, batch, _):
-        seed_here = torch.default_generator.manual_seed  # that of PyTorch spends a millisecond on GPUs
-        (seed_here if self.device.type == "cpu" else torch.manual_seed)(self.config.seed * 1_000_003 + self.global_step)
+        everywhere = self.device.type != "cpu"  # which takes a millisecond
+        seed = torch.manual_seed if everywhere else torch.default_generator.manual_seed
+        seed(self.config.seed * 1_000_003 + self.global_step)
 
     def on_train_start(self):
         self._stop_after_max_steps()
