@@ -319,7 +319,7 @@ def test_a_reader_that_is_killed(server, clips):
 
     client = client_of(server)
     first = client.predict(handle_file(clips[0]), api_name="/predict")[1]
-    readers = server.process.children()
+    readers = server.process.children(recursive=True)
     for process in readers:
         process.kill()
     wait_for_end(readers)  # until then they take a video and die with it

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from command import tiktok_mm
@@ -16,7 +17,7 @@ from tiktok_mm.audio import AudioConfig
 from tiktok_mm.data import check_corpus, open_corpus
 from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.store import features_header
-from tiktok_mm.pipeline.extract import extract
+from tiktok_mm.pipeline.extract import ExtractTask, extract, extract_one, run_here
 
 COMMAND = [sys.executable, "-c", "from tiktok_mm.cli import main; main()", "extract"]
 
@@ -75,19 +76,23 @@ def wait_for_end(session: int) -> None:
     pytest.fail("workers outlived the run that was killed")
 
 
-def test_a_crashing_video_is_named_and_the_rest_is_done(corpus, monkeypatch, tmp_path):
+def extract_or_crash(victim: str, task: ExtractTask) -> list[dict]:
+    "Crash in the place of the last step that makes the frames of one video."
+
+    def watch(event, arguments):
+        if event == "os.rename" and victim in str(arguments[1]) and "visual" in str(arguments[1]):
+            os.abort()
+
+    sys.addaudithook(watch)
+    return extract_one(task)
+
+
+def test_a_crashing_video_is_named_and_the_rest_is_done(corpus):
     "A file that crashes the process that reads it is the only failure."
-    victim = sorted((corpus / "videos").iterdir())[3]
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os, sys\n"
-        "def watch(event, arguments):\n"
-        "    target = str(arguments[1]) if event == 'os.rename' else ''\n"
-        f"    if '{victim.stem}' in target and 'visual' in target: os.abort()\n"
-        "sys.addaudithook(watch)\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    summary = extract(open_corpus(corpus), workers=1, progress=False)
-    assert [(f["id"], f["stage"]) for f in summary.failures] == [(victim.stem, "decoding")]
+    victim = sorted((corpus / "videos").iterdir())[3].stem
+    crashing = partial(run_here, workers=1, work=partial(extract_or_crash, victim))
+    summary = extract(open_corpus(corpus), engine=crashing, progress=False)
+    assert [(f["id"], f["stage"]) for f in summary.failures] == [(victim, "decoding")]
     assert summary.extracted == 11
 
 

@@ -58,7 +58,7 @@ def test_an_interrupted_pack_is_no_corpus(extracted, tmp_path):
 
 
 DEATHS = """\
-import os, pathlib, signal, sys, time
+import multiprocessing, os, pathlib, signal, sys, time
 place, deaths = pathlib.Path({!r}), {!r}
 def watch(event, arguments):
     target = pathlib.Path(str(arguments[1])) if event == "os.rename" else None
@@ -66,7 +66,7 @@ def watch(event, arguments):
         whose, times = deaths[target.stem]
         if (n := len(list(place.glob(target.stem + "-*")))) < times:
             (place / f"{{target.stem}}-{{n}}").touch()
-            os.kill(os.getppid() if whose == "worker" else os.getpid(), signal.SIGKILL)
+            os.kill(multiprocessing.parent_process().pid if whose == "worker" else os.getpid(), signal.SIGKILL)
             time.sleep(30)
 sys.addaudithook(watch)
 """

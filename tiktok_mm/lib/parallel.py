@@ -19,8 +19,9 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
+from multiprocessing.forkserver import ensure_running as ensure_server
 from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined]
-from multiprocessing.resource_tracker import ensure_running
+from multiprocessing.resource_tracker import ensure_running as ensure_tracker
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -77,8 +78,11 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _serve(pipe: Connection, work: Callable[[Any], Any], prepare: Callable[[], Any] | None) -> None:
+def _serve(
+    pipe: Connection, work: Callable[[Any], Any], prepare: Callable[[], Any] | None, environment: dict[str, str]
+) -> None:
     "What a process does: receive an item, send what the work gives or raises, until nobody sends any more."
+    os.environ.update(environment)
     _start(prepare)
     pipe.send((True, None))
     with suppress(EOFError, OSError):
@@ -101,7 +105,7 @@ _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")
 @contextmanager
 def _starting() -> Iterator[None]:
     "Interrupts wait until processes are started, or they would break the start; the processes have one thread."
-    ensure_running()  # of what tidies up after processes: its start unblocks these signals
+    ensure_tracker()  # its start unblocks these signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     environment = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(_ONE_THREAD)
@@ -126,15 +130,28 @@ def _without_script(hide: bool) -> Iterator[None]:
     finally:
         sys.modules["__main__"] = script
 
+# %% ../../nbs/lib/parallel.ipynb #0ea3086a
+def _context(preload: Sequence[str]) -> Any:
+    "What starts processes: a server that has imported these modules, of which they are copies, or Python anew."
+    if preload and sys.platform == "linux":
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(list(preload))
+        with suppress(OSError):  # its socket cannot be made, as where the path of temporary files is too long
+            ensure_server()
+            return context
+    return multiprocessing.get_context("spawn")  # a copy of this process crashes where a library has started threads
+
 # %% ../../nbs/lib/parallel.ipynb #9a4a0013
 class _LimitedProcess:
     "A process that does one item at a time."
 
-    def __init__(self, work: Callable[[Any], Any], prepare: Callable[[], Any] | None, script: bool):
-        context = multiprocessing.get_context("spawn")  # a forked one crashes where a library has started threads
-        self.pipe, there = context.Pipe()
-        self.process = context.Process(target=_serve, args=(there, work, prepare), daemon=True)
+    def __init__(
+        self, work: Callable[[Any], Any], prepare: Callable[[], Any] | None, preload: Sequence[str], script: bool
+    ):
+        self.pipe, there = multiprocessing.Pipe()
         with _starting(), _without_script(not script):
+            arguments = there, work, prepare, dict(os.environ)
+            self.process = _context(preload).Process(target=_serve, args=arguments, daemon=True)
             self.process.start()
         there.close()
         self.ready, self.item, self.since, self.base = False, None, 0.0, 0
@@ -205,6 +222,7 @@ def run_limited(
     limits: Limits = Limits(),
     workers: int | None = None,  # processes; by default one per core
     prepare: Callable[[], Any] | None = None,  # called in each process before its first item
+    preload: Sequence[str] = (),  # names of modules that take long to import, which each process needs
     path: Callable[[Any], Any] = Path,  # gives the file of an item, or its size in bytes, which gives it time
     script: bool = True,  # whether a process may need the script that runs, which then needs a `__main__` guard
 ) -> Generator[tuple[Any, Any]]:  # (item, what the work gives, or `Ended`), in any order
@@ -216,7 +234,7 @@ def run_limited(
         while todo or any(one.item is not None for one in running):
             busy = sum(one.item is not None for one in running)
             while len(running) < min(workers or n_cores(), len(todo) + busy):
-                running.append(_LimitedProcess(work, prepare, script))
+                running.append(_LimitedProcess(work, prepare, preload, script))
             wait([channel for one in running for channel in (one.pipe, one.process.sentinel)], INTERVAL)
             held = _held([one.process.pid for one in running])
             for one in list(running):
@@ -278,9 +296,10 @@ class LimitedWorker:
         work: Callable[[Any], Any],  # can be pickled; called with one item, in the other process
         limits: Limits = Limits(),
         prepare: Callable[[], Any] | None = None,  # called in the process before its first item
+        preload: Sequence[str] = (),  # names of modules that take long to import, which the process needs
         path: Callable[[Any], Any] = Path,  # gives the file of an item, whose size gives it time
     ):
-        self.start = partial(_LimitedProcess, work, prepare, script=False)
+        self.start = partial(_LimitedProcess, work, prepare, preload, script=False)
         self.limits, self.path, self.turn = limits, path, threading.Lock()
         self.one: Any = None  # the process; None before the first item
 

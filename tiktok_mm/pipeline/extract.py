@@ -139,6 +139,7 @@ def _prepare_process(audio: AudioConfig, extra: tuple[ExtraStage, ...]) -> None:
         stage.prepare()
 
 
+_PRELOAD = ("tiktok_mm.pipeline.extract", "librosa.feature", "librosa.onset", "silero_vad", "whisper")  # take seconds
 Result = list[dict] | None  # the failures of a video: id, stage, reason; None: all of it was cached
 
 
@@ -150,7 +151,7 @@ def run_here(
 ) -> Iterator[tuple[ExtractTask, Result]]:  # in any order
     "Run tasks in processes of this machine and yield each with its failures."
     prepare = partial(_prepare_process, tasks[0].audio, tasks[0].extra)
-    for task, answer in run_limited(work, tasks, limits, workers, prepare, path=attrgetter("sized_by")):
+    for task, answer in run_limited(work, tasks, limits, workers, prepare, _PRELOAD, attrgetter("sized_by")):
         yield task, _failures(task, answer)
 
 
@@ -173,7 +174,7 @@ class LimitedReader:
         work: Callable[[ExtractTask], Result] = extract_one,
     ):
         prepare = partial(_prepare_process, audio, extra)
-        self.worker = LimitedWorker(work, limits, prepare, attrgetter("sized_by"))
+        self.worker = LimitedWorker(work, limits, prepare, _PRELOAD, attrgetter("sized_by"))
 
     def __call__(self, task: ExtractTask) -> Result:
         "Run all stages of one video and return its failures."

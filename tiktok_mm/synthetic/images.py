@@ -7,7 +7,7 @@ __all__ = ['PHOTOGRAPHS', 'PATTERNS', 'PHRASES', 'photographs', 'photo_crop', 't
 
 # %% ../../nbs/synthetic/images.ipynb #58d3e60a
 from functools import cache
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -37,18 +37,12 @@ PHOTOGRAPHS = {
 
 @cache
 def photographs() -> dict[str, np.ndarray]:  # name → (height, width, 3), uint8
-    "The photographs of scikit-image and scikit-learn, read from their files: their loaders take twice as long."
-    import skimage
-    import sklearn
+    "The photographs of scikit-image and scikit-learn, read from their files: the imports alone would take a second."
     from PIL import Image
 
-    packages = {"skimage": skimage, "sklearn": sklearn}
-    paths = [files(packages[package]) / name for package, names in PHOTOGRAPHS.items() for name in names]
-    images = {}
-    for path in paths:
-        with path.open("rb") as file:
-            images[path.name.partition(".")[0]] = np.asarray(Image.open(file).convert("RGB"))
-    return images
+    folders = {package: Path(find_spec(package).origin).parent for package in PHOTOGRAPHS}
+    paths = [folders[package] / name for package, names in PHOTOGRAPHS.items() for name in names]
+    return {path.stem: np.asarray(Image.open(path).convert("RGB")) for path in paths}
 
 # %% ../../nbs/synthetic/images.ipynb #bb3285c1
 def _window(image: np.ndarray, rng: np.random.Generator, width: int, height: int, zoom: tuple[float, float]):
