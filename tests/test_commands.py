@@ -69,6 +69,14 @@ def test_import_loads_nothing_heavy():
     assert not {"numpy", "torch", "pandas", "tiktok_mm.data"} & set(took)
 
 
+def test_who_does_not_learn_does_not_wait_for_pytorch():
+    "Collecting, checking, packing and making a corpus do without."
+    modules = [
+        f"tiktok_mm.{name}" for name in ("scrape", "data", "beyond.suspects", "pipeline.shards", "synthetic.corpus")
+    ]
+    assert python("-c", f"import sys, {', '.join(modules)}; print('torch' in sys.modules)") == "False\n"
+
+
 def test_offered_names():
     "What `import tiktok_mm` offers is what its modules have."
     from tiktok_mm.beyond import predict

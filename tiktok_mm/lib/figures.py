@@ -7,10 +7,10 @@ __all__ = ['save_figure', 'show_frames', 'plot_predictions', 'plot_losses', 'plo
 
 # %% ../../nbs/lib/figures.ipynb #101f1962
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from .store import atomic_write
 from .text import fit_text, fonts_for
@@ -32,7 +32,7 @@ def save_figure(
 
 # %% ../../nbs/lib/figures.ipynb #5857798a
 def show_frames(
-    rows: dict[str, np.ndarray | Tensor],  # title → (3, F, H, W), 0…1 or 0…255
+    rows: dict[str, Any],  # title → array or tensor (3, F, H, W), 0…1 or 0…255
     frames: int = 5,  # at most so many columns
 ):  # a matplotlib figure
     "Clips below each other, one row of equal height each, with a title of up to two lines."
