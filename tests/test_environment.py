@@ -16,7 +16,8 @@ from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.runs import default_runs, find_run
 from tiktok_mm.lib.store import VERSIONS, features_header, stale_features
 from tiktok_mm.lib.writing import only_run
-from tiktok_mm.pipeline.extract import extract, update_contact_sheet
+from tiktok_mm.pipeline.extract import extract
+from tiktok_mm.pipeline.sheet import update_contact_sheet
 from tiktok_mm.regression import train_by_id
 
 pytestmark = pytest.mark.usefixtures("in_this_process")

@@ -12,7 +12,7 @@ import pytest
 from tiktok_mm.lib.figures import plot_confusion, plot_losses, plot_predictions, show_frames
 from tiktok_mm.lib.store import Corpus
 from tiktok_mm.lib.text import fit_text, fonts_for, printable, text_width
-from tiktok_mm.pipeline.extract import contact_sheet
+from tiktok_mm.pipeline.sheet import contact_sheet
 
 pytestmark = pytest.mark.filterwarnings("error")  # among them matplotlib's about missing letters and layouts
 NAMES = [
@@ -44,8 +44,8 @@ def sheet(tmp_path, clips, texts=NAMES, views=(0.0,), **kwargs):
         corpus.features("visual", id).touch()
     transcript = {id: {"text": text * 40, "sound": True} for id, text in zip(ids, texts)}
     with (
-        patch("tiktok_mm.pipeline.extract.load_clip", lambda _corpus, id: clips[ids.index(id)]),
-        patch("tiktok_mm.pipeline.extract.load_transcript", lambda _corpus, id: transcript[id]),
+        patch("tiktok_mm.pipeline.sheet.load_clip", lambda _corpus, id: clips[ids.index(id)]),
+        patch("tiktok_mm.pipeline.sheet.load_transcript", lambda _corpus, id: transcript[id]),
     ):
         return contact_sheet(corpus, **kwargs)
 

@@ -11,8 +11,7 @@ from execnb.nbio import read_nb
 from execnb.shell import CaptureShell
 
 from tiktok_mm.beyond.page import STYLE, TEMPLATE
-from tiktok_mm.lib.units import number
-from tiktok_mm.pipeline.extract import views_text
+from tiktok_mm.lib.units import number, views_text
 
 ROOT = Path(__file__).parents[1]
 DAY = re.compile(r" Stored on \d{4}-\d\d-\d\d\.")

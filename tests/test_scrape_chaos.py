@@ -5,17 +5,22 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
+from urllib.parse import urlparse
 
+import psutil
 import pytest
 
 if not os.environ.get("CI"):
     pytest.importorskip("selenium", reason="no selenium: pip install 'tiktok_mm[scrape]'")
 from replica import FOREVER, Replica
 from replica.chromium import FAST, browser, collect, states
+from tiktok_mm.scraping.download import fetch_media
 from tiktok_mm.scraping.listings import listing_pages, read_tiles
 from tiktok_mm.scraping.manifest import read_raw
 from tiktok_mm.scraping.pages import PageError
 from tiktok_mm.scraping.sampling import draw_order
+from tiktok_mm.scraping.visits import Scraper, Stopped
 
 DANCE = {"Dance": ["dance"]}
 
@@ -235,6 +240,19 @@ def test_a_missing_hashtag_is_recorded_and_the_others_are_listed(browser, tmp_pa
     with Replica(DANCE, per_tag=8) as site:
         result, corpus = collect(browser, tmp_path, site, topics={"Dance": ["no_such_tag", "dance"]})
     assert [event["end"] for event in corpus.run_events("listed")] == ["missing_tag", "end"] and result.exit_code == 0
+
+
+def test_a_refusal_leaves_no_connection_open(tmp_path):
+    "Neither while its error is held, nor until somebody collects garbage."
+    with Replica(DANCE, per_tag=2, chaos={"robots_500": FOREVER}) as site:
+        visitor = SimpleNamespace(base_url=site.url, browser=SimpleNamespace(user_agent="test"), config=FAST)
+        with pytest.raises(Stopped, match=r"robots\.txt") as no_robots:
+            Scraper.fetch_robots(visitor)
+        with pytest.raises(PageError, match="answered 404") as no_media:
+            fetch_media(f"{site.url}/nothing.mp4", tmp_path / "a.mp4", {}, site.url)
+        port = urlparse(site.url).port
+        open_ones = [one for one in psutil.Process().net_connections() if one.raddr and one.raddr.port == port]
+    assert (open_ones, no_media.value.code) == ([], "404") and "500" in str(no_robots.value)
 
 
 def test_robots_txt_is_obeyed(browser, tmp_path):

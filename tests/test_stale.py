@@ -18,7 +18,8 @@ from tiktok_mm.lib.core import UserError
 from tiktok_mm.lib.splits import near_duplicates
 from tiktok_mm.lib.store import features_header, load_features, read_jsonl, save_features, stored_provenance
 from tiktok_mm.lib.whisper_models import checkpoint_file
-from tiktok_mm.pipeline.extract import extract, update_contact_sheet
+from tiktok_mm.pipeline.extract import extract
+from tiktok_mm.pipeline.sheet import update_contact_sheet
 from tiktok_mm.regression import train_by_id
 from tiktok_mm.visual import VisualConfig
 
@@ -266,7 +267,7 @@ def test_a_full_disk_at_the_picture_is_one_line(corpus, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("tiktok_mm.pipeline.extract.save_figure", full)
+        patch.setattr("tiktok_mm.pipeline.sheet.save_figure", full)
         with pytest.raises(UserError, match="the disk is full: make room"):
             update_contact_sheet(open_corpus(corpus))
     assert update_contact_sheet(open_corpus(corpus)).exists() and run_extract(corpus).cached == 3

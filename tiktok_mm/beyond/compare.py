@@ -16,7 +16,7 @@ from .explain import log_views
 from .predict import Model, Prediction
 from ..lib.core import evenly
 from ..lib.store import as_json
-from ..pipeline.extract import views_text
+from ..lib.units import views_text
 
 # %% ../../nbs/beyond/compare.ipynb #be550007
 PAIRED = 500  # validation videos of which all pairs are made

@@ -21,7 +21,8 @@ import pandas as pd
 from .explain import reads_frames
 from ..lib.core import evenly
 from ..lib.store import Corpus, atomic_write, load_array
-from ..pipeline.extract import views_text, without_bars
+from ..lib.units import views_text
+from ..pipeline.sheet import without_bars
 from ..visual import VisualConfig, read_clip
 
 # %% ../../nbs/beyond/page.ipynb #be570008

@@ -20,8 +20,7 @@ from .trained import Run, load_run
 from ..lib.core import UserError, error_text, safe_id
 from ..lib.metrics import evaluate
 from ..lib.store import atomic_write
-from ..lib.units import columns_for
-from ..pipeline.extract import views_text
+from ..lib.units import columns_for, views_text
 
 # %% ../../nbs/beyond/portable.ipynb #be560010
 def model_card(

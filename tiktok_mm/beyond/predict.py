@@ -43,8 +43,9 @@ from ..lib.intervals import LEVEL
 from ..lib.stages import KNOWN_AT_POSTING, ExtraStage, known_post
 from ..lib.store import Corpus, as_json, features_header
 from ..lib.tracks import open_media
+from ..lib.units import views_text
 from ..lib.whisper_models import checkpoint_key, load_whisper
-from ..pipeline.extract import ExtractTask, extract, extract_one, views_text
+from ..pipeline.extract import ExtractTask, extract, extract_one
 from ..regression import predict_views
 from ..visual import VisualConfig
 

@@ -27,7 +27,7 @@ from ..lib.intervals import LEVEL, Conformal, calibrated_share, evaluate_interva
 from ..lib.metrics import METRICS, MIN_TEST_VIDEOS, evaluate, verdict
 from ..lib.store import EXTRA_STAGES, FEATURE_STAGES, Corpus, atomic_write, stored_provenance
 from ..lib.targets import Quartiles
-from ..pipeline.extract import views_text
+from ..lib.units import views_text
 from ..regression import predict_views
 
 # %% ../../nbs/beyond/reference.ipynb #be530008

@@ -4,39 +4,31 @@
 
 # %% auto #0
 __all__ = ['Result', 'Engine', 'ExtractTask', 'extract_one', 'run_here', 'LimitedReader', 'extract_unless_done',
-           'ExtractionSummary', 'extract', 'views_text', 'without_bars', 'contact_sheet', 'update_contact_sheet']
+           'ExtractionSummary', 'extract']
 
 # %% ../../nbs/pipeline/extract.ipynb #4a7129c2
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from tiktok_mm.audio import (
     AudioConfig,
     audio_is_current,
     audio_provenance,
     extract_audio,
-    load_transcript,
     write_transcripts,
 )
-from ..lib.core import UserError, error_text, evenly, printable
-from ..lib.figures import save_figure
+from ..lib.core import UserError, error_text, printable
 from ..lib.media import av_logging_off, frame_skip_advice
 from ..lib.parallel import Ended, LimitedWorker, Limits, n_cores, run_limited
 from ..lib.stages import KNOWN_AT_POSTING, ExtraStage, FramePass, StageInput, extra_runs
 from tiktok_mm.lib.store import (
     FEATURE_STAGES,
     Corpus,
-    Provenance,
     features_header,
     hash_if_there,
     is_current,
@@ -44,11 +36,10 @@ from tiktok_mm.lib.store import (
     stored_provenance,
     write_jsonl,
 )
-from ..lib.text import fit_text, fonts_for
 from ..lib.tracks import cannot_open
 from ..lib.whisper_models import load_whisper
 from ..lib.writing import CannotWrite, only_run, part_of, writing
-from ..visual import VisualConfig, extract_visual, load_clip, visual_provenance
+from ..visual import VisualConfig, extract_visual, visual_provenance
 
 # %% ../../nbs/pipeline/extract.ipynb #3fe84569
 @dataclass(frozen=True)
@@ -317,135 +308,3 @@ def _write_failures(corpus: Corpus, summary: ExtractionSummary) -> None:
             write_jsonl(path, summary.failures)
         elif path.exists():
             path.unlink()
-
-# %% ../../nbs/pipeline/extract.ipynb #2b81980c
-def views_text(views_k: float) -> str:
-    "A view count (thousands) in three digits and a suffix, such as 21.1M."
-    views = float(f"{views_k * 1000:.3g}")
-    for size, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
-        if views >= size:
-            return f"{views / size:.15g}{suffix}"
-    return f"{views_k * 1000:.0f}"
-
-# %% ../../nbs/pipeline/extract.ipynb #8293b4c6
-_ROW = 1.3  # inches: height of a row of frames
-_STRIP = 4.8  # inches: width of all frames in a row
-_BESIDE = 2.6  # inches: width of the text
-_GAP = 0.04  # inches: between frames
-
-
-def _margin(lit: np.ndarray) -> slice:
-    "What is left without the black pixels that are at both ends of a row or column."
-    bright = np.flatnonzero(lit)
-    margin = min(bright[0], len(lit) - 1 - bright[-1]) if len(bright) else 0
-    return slice(margin, len(lit) - margin)
-
-
-def without_bars(clip: np.ndarray) -> np.ndarray:  # (3, F, H, W)
-    "A clip without the black bars of its letterbox, which are at both sides of the frames."
-    lit = clip.max(axis=(0, 1)) > 0
-    return clip[:, :, _margin(lit.any(axis=1)), _margin(lit.any(axis=0))]
-
-
-def _sheet_row(
-    clip: np.ndarray,  # (3, F, H, W), uint8
-    frames: int,  # at most
-) -> tuple[list, float]:  # [(frame, left, bottom, width, height)] in inches, and the height of all lines
-    "Where the frames of a video go: lines of equal height, as many as upright frames would need."
-    pixels = without_bars(clip)
-    height, width = _ROW, _ROW * pixels.shape[3] / pixels.shape[2]
-    if width > _STRIP:
-        height, width = height * _STRIP / width, _STRIP
-    lines = -(-min(frames, clip.shape[1]) // int((_STRIP + _GAP) / (_ROW * 9 / 16 + _GAP)))
-    columns = int((_STRIP + _GAP + 1e-6) / (width + _GAP))
-    shown = min(frames, clip.shape[1], lines * columns)
-    lines = -(-shown // columns)
-    boxes = [
-        (pixels[:, frame].transpose(1, 2, 0), n % columns * (width + _GAP), -(n // columns) * (_ROW + _GAP) - height)
-        for n, frame in enumerate(evenly(clip.shape[1], shown))
-    ]
-    return [(*box, width, height) for box in boxes], lines * (_ROW + _GAP) - _GAP
-
-# %% ../../nbs/pipeline/extract.ipynb #cce3f041
-def contact_sheet(
-    corpus: Corpus,  # with features
-    videos: int = 8,  # how many videos to show
-    frames: int = 6,  # how many frames of each at most
-):
-    "A matplotlib figure of videos from the fewest to the most views: sampled frames, transcript, view count."
-    import matplotlib.pyplot as plt
-
-    table = corpus.table.sort_values("views_k")
-    table = table[[corpus.features("visual", id).exists() for id in table.id]]
-    if table.empty:
-        raise UserError(f"no video of {corpus.folder} has been extracted yet: run tiktok-mm extract {corpus.folder}")
-    shown = table.iloc[sorted({round(n * (len(table) - 1) / max(1, videos - 1)) for n in range(videos)})]
-    clips = [load_clip(corpus, id) for id in shown.id]
-    rows = [_sheet_row(clip, frames) for clip in clips]
-    size = _STRIP + _BESIDE + 3 * _GAP, sum(height + 3 * _GAP for _, height in rows) + 0.4
-    fig, top = plt.figure(figsize=size), size[1] - 0.4
-    name = fit_text(corpus.name, 3.2, size=11)
-    title = f"{name}: {len(shown)} of {len(table)} videos, by views"
-    fig.text(_GAP / size[0], 1 - 0.1 / size[1], title, fontsize=11, va="top", family=fonts_for(name))
-    for (_, video), clip, (boxes, height) in zip(shown.iterrows(), clips, rows):
-        for frame, left, bottom, width, tall in boxes:
-            place = (_GAP + left) / size[0], (top + bottom) / size[1], width / size[0], tall / size[1]
-            fig.add_axes(place).imshow(frame, aspect="auto")
-        part = f"{len(boxes)} of {clip.shape[1]} frames, " if len(boxes) < clip.shape[1] else ""
-        _write_beside(fig, corpus, video, part=part, top=top, height=height)
-        top -= height + 3 * _GAP
-    for ax in fig.axes:
-        ax.axis("off")
-    return fig
-
-# %% ../../nbs/pipeline/extract.ipynb #7b867ebd
-def _write_beside(fig, corpus: Corpus, video: pd.Series, part: str, top: float, height: float) -> None:
-    "The text of one video in the contact sheet: its views, its id, its transcript as far as there is room for it."
-    transcript = load_transcript(corpus, video.id)
-    without_text = "(no speech)" if transcript.get("sound") else "(no sound)"
-    text = f"“{transcript['text']}”" if transcript["text"] else without_text
-    count = views_text(video.views_k)
-    pieces = [(f"{count} view{'s' * (count != '1')}", 12, 1, 0.24), (f"{part}id {video.id}", 7.5, 1, 0.17)]
-    pieces.append((text, 9.5, min(12, int((height - 0.41) / 0.165)), 0))
-    width, tall = fig.get_size_inches()
-    for text, size, lines, step in pieces:
-        style = dict(fontsize=size, va="top", family=fonts_for(text), weight="bold" if size == 12 else "normal")
-        fitted = fit_text(text, _BESIDE - 2 * _GAP, size, lines=lines)
-        fig.text((_STRIP + 3 * _GAP) / width, top / tall, fitted, **style)
-        top -= step
-
-# %% ../../nbs/pipeline/extract.ipynb #5a1e0022
-def update_contact_sheet(
-    corpus: Corpus,
-    draw: bool = True,  # False: only remove a sheet that shows something else than the corpus holds now
-    videos: int = 8,  # how many videos to show
-    frames: int = 6,  # how many frames of each at most
-) -> Path | None:  # the sheet; None if there is none
-    "Write `contact_sheet.png`, unless it is up to date."
-    path, settings = corpus.file("contact_sheet.png"), {"videos": videos, "frames": frames}
-    provenance = Provenance("sheet", settings, _sheet_source(corpus))
-    if _stored_sheet_provenance(path) != provenance:
-        extracted = any(corpus.features("visual", id).exists() for id in corpus.table.id)
-        with writing(path):
-            path.unlink(missing_ok=True)
-            if draw and extracted:
-                save_figure(contact_sheet(corpus, videos, frames), path, comment=json.dumps(asdict(provenance)))
-    return path if path.exists() else None
-
-
-def _sheet_source(corpus: Corpus) -> str:
-    "A hash of all that a contact sheet may show."
-    shown: list[Any] = [corpus.name]
-    for id, views_k in zip(corpus.table.id, corpus.table.views_k):
-        headers = [features_header(corpus.features(stage, id)) for stage in ("visual", "audio")]
-        shown.append([id, float(views_k), *headers])
-    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:16]
-
-
-def _stored_sheet_provenance(path: Path) -> Provenance | None:
-    "What a contact sheet was drawn from; None if it does not say so, or if there is none."
-    from PIL import Image
-
-    with suppress(OSError, ValueError, KeyError), Image.open(path) as image:
-        return Provenance.from_dict(json.loads(image.info["Comment"]))
-    return None

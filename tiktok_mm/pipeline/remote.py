@@ -33,8 +33,8 @@ from tiktok_mm.pipeline.extract import (
     extract,
     extract_unless_done,
     run_here,
-    update_contact_sheet,
 )
+from .sheet import update_contact_sheet
 from ..visual import VisualConfig
 
 # %% ../../nbs/pipeline/remote.ipynb #c1a7000c

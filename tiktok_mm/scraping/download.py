@@ -46,7 +46,8 @@ def fetch_media(
         with site_opener(base_url).open(request, timeout=min(30, config.media_timeout)) as answer:
             part = _receive(answer, path, part, config)
     except HTTPError as error:
-        _refused(error, part, have)
+        with error:  # its connection is closed
+            _refused(error, part, have)
     except (OSError, HTTPException, ValueError) as error:
         raise PageError("network", str(error)) from None
     _finish(part, path)

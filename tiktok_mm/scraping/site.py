@@ -62,6 +62,7 @@ class _SiteOnly(HTTPRedirectHandler):
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         if not allowed_host(newurl, self.base_url):
+            fp.close()
             raise PageError("foreign_host", f"redirected to {host_of(newurl)}, which is not the site's")
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
         if request and host_of(newurl) != host_of(req.full_url):

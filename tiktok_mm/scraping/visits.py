@@ -16,6 +16,7 @@ from datetime import datetime
 from http.client import HTTPException
 from itertools import count
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request
 
 import pandas as pd
@@ -107,11 +108,14 @@ def fetch_robots(self: Scraper) -> Robots:
     try:
         with site_opener(self.base_url).open(request, timeout=self.config.page_timeout) as answer:
             return Robots(answer.read(500_000).decode("utf-8-sig", "replace"))
+    except HTTPError as error:
+        with error:  # its connection is closed
+            if error.code in (404, 410):
+                return Robots()
+            why = str(error)
     except (OSError, HTTPException, PageError) as error:
-        if getattr(error, "code", None) in (404, 410):
-            return Robots()
-        what = f"robots.txt of {self.base_url} cannot be read ({error})"
-        raise Stopped(f"{what}: nothing else was; try again later") from None
+        why = str(error)
+    raise Stopped(f"robots.txt of {self.base_url} cannot be read ({why}): nothing else was; try again later")
 
 # %% ../../nbs/scraping/visits.ipynb #4b6f69c2
 def _may_pass(error: BaseException) -> bool:
