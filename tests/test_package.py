@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DISTRIBUTIONS = packages_distributions()
-OURS = {"tiktok_mm", "accessibility", "command", "conftest", "mutations", "processes", "replica", "videos", "setup"}
+OURS = {"tiktok_mm", "accessibility", "command", "conftest", "mutations", "replica", "videos", "setup"}
 NOT_IMPORTED = {
     "jinja2": "pandas' Styler, which writes the LaTeX table, needs it",
     "jupyterlab": "opened by `make lab`",

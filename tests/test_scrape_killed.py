@@ -13,12 +13,16 @@ import pytest
 if not os.environ.get("CI"):
     pytest.importorskip("selenium", reason="no selenium: pip install 'tiktok_mm[scrape]'")
 import psutil
-from processes import running
 
 from replica import Replica
 from replica.chromium import browser, collect, content, start
 from tiktok_mm.scraping.manifest import Manifest, read_raw
 from tiktok_mm.scraping.sampling import draw_order
+
+
+def running(process: psutil.Process) -> bool:
+    "Whether a process still runs."
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def test_runs_killed_at_random_times_end_like_an_undisturbed_one(browser, tmp_path, long):

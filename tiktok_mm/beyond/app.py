@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
+import torch
 from fastcore.basics import patch
 
 from .compare import compare as compare_videos
@@ -195,7 +196,8 @@ def guarded(
     limits: ReadingLimits = READING,
 ) -> Model:
     "The model, which reads each video in a process of its own."
-    return replace(model, read=LimitedReader(model.extraction()[1], model.extra_stages(), limits))
+    threads = torch.get_num_threads()
+    return replace(model, read=LimitedReader(model.extraction()[1], model.extra_stages(), limits, threads=threads))
 
 # %% ../../nbs/beyond/app.ipynb #a9900019
 @patch

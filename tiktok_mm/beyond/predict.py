@@ -284,7 +284,7 @@ def _features(
             for name in ("run.json", "weights.safetensors"):
                 shutil.copy(model.run.autoencoder / name, own)
             model = replace(model, run=replace(model.run, autoencoder=own))
-        yield corpus, model, {failure["id"]: failure["reason"] for failure in failures}
+        yield corpus, model, {one["id"]: one["reason"].removeprefix(f"{paths[one['id']].name}: ") for one in failures}
 
 
 @patch

@@ -56,10 +56,9 @@ def predict(
 
     Of a folder of videos a ranked table is printed, with the same caption, followers and time for all; those that
     cannot be read stand last, and the exit code is 1."""
-    from tiktok_mm.beyond.predict import load_model
     from tiktok_mm.lib.stages import known_post
 
-    loaded = load_model(model, corpus, whisper)
+    loaded = _load(model, corpus, whisper)
     if video.is_dir():
         return _rank(loaded, video, known_post(caption, followers, at, **_also(known)), html, as_json, level)
     prediction = loaded.predict(video, caption, followers, at, level, **_also(known))
@@ -69,6 +68,23 @@ def predict(
         typer.echo(f"report: {html}", err=as_json)
 
 # %% ../../nbs/commands/models.ipynb #be580008
+def _load(model: str, corpus: Path | None, whisper: str | None) -> Any:
+    "A model that reads each video in a process of its own, within the limits of an extraction."
+    from dataclasses import replace
+
+    from tiktok_mm.lib.parallel import import_ahead
+
+    import_ahead()
+    import torch
+
+    from tiktok_mm.beyond.predict import load_model
+    from tiktok_mm.pipeline.extract import LimitedReader
+
+    loaded = load_model(model, corpus, whisper)
+    reader = LimitedReader(loaded.extraction()[1], loaded.extra_stages(), threads=torch.get_num_threads())
+    return replace(loaded, read=reader)
+
+
 def _also(known: list[str] | None) -> dict[str, Any]:
     "What else is known, from `NAME=VALUE`."
     from tiktok_mm.lib.stages import MORE_OF_A_POST
@@ -121,11 +137,10 @@ def compare(
 
     Variants are two cuts, or the same file twice with two captions or times, if the model reads these."""
     from tiktok_mm.beyond.compare import compare
-    from tiktok_mm.beyond.predict import load_model
 
     options: dict[str, Any] = {"caption": caption, "followers": followers, "at": at, **_also(known)}
     changes = {name: value for name, value in {"caption": other_caption, "at": other_at}.items() if value}
-    comparison = compare(load_model(model, corpus, whisper), first, second, changes, **options)
+    comparison = compare(_load(model, corpus, whisper), first, second, changes, **options)
     typer.echo(_json(comparison.to_dict()) if as_json else comparison)
 
 

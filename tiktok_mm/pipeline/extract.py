@@ -122,15 +122,17 @@ def extract_one(task: ExtractTask) -> list[dict]:  # failures: id, stage, reason
     return failures
 
 # %% ../../nbs/pipeline/extract.ipynb #254fa95f
-def _prepare_process(audio: AudioConfig, extra: tuple[ExtraStage, ...]) -> None:
+def _prepare_process(audio: AudioConfig, extra: tuple[ExtraStage, ...], threads: int = 1) -> None:
     "No messages of FFmpeg, and the models."
+    import torch
+
+    torch.set_num_threads(threads)
     av_logging_off()
     load_whisper(audio.whisper, audio.language, audio.fast)
     for stage in extra:
         stage.prepare()
 
 
-_PRELOAD = ("tiktok_mm.pipeline.extract", "librosa.feature", "librosa.onset", "silero_vad", "whisper")  # take seconds
 Result = list[dict] | None  # the failures of a video: id, stage, reason; None: all of it was cached
 
 
@@ -142,7 +144,7 @@ def run_here(
 ) -> Iterator[tuple[ExtractTask, Result]]:  # in any order
     "Run tasks in processes of this machine and yield each with its failures."
     prepare = partial(_prepare_process, tasks[0].audio, tasks[0].extra)
-    for task, answer in run_limited(work, tasks, limits, workers, prepare, _PRELOAD, attrgetter("sized_by")):
+    for task, answer in run_limited(work, tasks, limits, workers, prepare, libraries=True, path=attrgetter("sized_by")):
         yield task, _failures(task, answer)
 
 
@@ -163,9 +165,10 @@ class LimitedReader:
         extra: tuple[ExtraStage, ...] = (),
         limits: Limits = Limits(),  # of each video
         work: Callable[[ExtractTask], Result] = extract_one,
+        threads: int = 1,  # of PyTorch
     ):
-        prepare = partial(_prepare_process, audio, extra)
-        self.worker = LimitedWorker(work, limits, prepare, _PRELOAD, attrgetter("sized_by"))
+        prepare = partial(_prepare_process, audio, extra, threads)
+        self.worker = LimitedWorker(work, limits, prepare, libraries=True, path=attrgetter("sized_by"))
 
     def __call__(self, task: ExtractTask) -> Result:
         "Run all stages of one video and return its failures."
