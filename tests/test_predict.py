@@ -251,6 +251,20 @@ def test_commands(experiment, video, tmp_path):
     assert isinstance(wrong.exception, UserError)
 
 
+def test_a_file_that_crashes_its_reader_is_one_line(experiment, video, tmp_path):
+    "The command goes on to say what happened: it does not crash with the process that reads the video."
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "def watch(event, arguments):\n"
+        f"    if event == 'os.rename' and str(arguments[1]).endswith('visual/{video.stem}.safetensors'): os.abort()\n"
+        "sys.addaudithook(watch)\n"
+    )
+    command = [sys.executable, "-m", "tiktok_mm", "predict", folder_of(experiment, "ensemble-compact"), video]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    reason = "the process that read this video crashed (SIGABRT)"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"tiktok-mm: {video.name}: {reason}\n")
+
+
 def test_the_same_video_twice_is_a_tie(experiment, video):
     "No difference, no winner."
     model = load_model(folder_of(experiment, "ensemble-compact"))
