@@ -7,6 +7,7 @@ __all__ = ['NOT_STARTED', 'LIBRARIES', 'INTERVAL', 'n_cores', 'Limits', 'Ended',
            'LimitedWorker']
 
 # %% ../../nbs/lib/parallel.ipynb #9a4a0005
+import atexit
 import math
 import multiprocessing
 import os
@@ -135,21 +136,33 @@ def _without_script(hide: bool) -> Iterator[None]:
 LIBRARIES = ["av", "librosa.feature", "librosa.onset", "pandas", "silero_vad", "torch", "whisper"]
 
 
-def _server() -> Any:
-    "What starts copies of a process that has imported the libraries, or is about to; None where there cannot be any."
-    if sys.platform == "linux":
+def _context(libraries: bool) -> Any:
+    "What starts processes: a server that imports the libraries, of which they are copies, or Python anew."
+    if libraries and sys.platform == "linux":
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(LIBRARIES)
         with suppress(OSError):  # its socket cannot be made, as where the path of temporary files is too long
             ensure_server()
+            atexit.unregister(_end_server)
+            atexit.register(_end_server)
             return context
-    return None
+    return multiprocessing.get_context("spawn")  # a copy of this process crashes where a library has started threads
+
+
+def _end_server() -> None:
+    "End the server with this process: by itself it needs a second, for which who reads the output would wait."
+    import psutil
+
+    for process in psutil.Process().children():
+        with suppress(psutil.Error):
+            if any("multiprocessing.forkserver" in argument for argument in process.cmdline()):
+                process.kill()
 
 
 def import_ahead() -> None:
     "Let the libraries be imported beside what this process does until it starts others that need them."
     with _starting():
-        _server()
+        _context(libraries=True)
 
 # %% ../../nbs/lib/parallel.ipynb #9a4a0013
 class _LimitedProcess:
@@ -159,10 +172,11 @@ class _LimitedProcess:
         self.pipe, there = multiprocessing.Pipe()
         with _starting(), _without_script(not script):
             arguments = there, work, prepare, dict(os.environ)
-            context = _server() if libraries else None
-            context = context or multiprocessing.get_context("spawn")  # a copy of this one crashes with its threads
-            self.process = context.Process(target=_serve, args=arguments, daemon=True)
-            self.process.start()
+            self.process = _context(libraries).Process(target=_serve, args=arguments, daemon=True)
+            try:
+                self.process.start()
+            except (EOFError, ConnectionError):  # the server has been killed
+                raise UserError(NOT_STARTED) from None
         there.close()
         self.ready, self.item, self.since, self.base = False, None, 0.0, 0
 
