@@ -99,6 +99,33 @@ def test_an_extraction_without_a_main_guard_blames_no_video(tmp_path, fixture_co
     assert not (corpus / "failures.jsonl").exists()
 
 
+SERVED = """
+import os
+
+from tiktok_mm.lib.parallel import run_limited
+
+
+def work(name):
+    return os.environ.get(name)
+
+
+if __name__ == "__main__":
+    for value in ("first", "second"):
+        os.environ["SETTING"] = value
+        print(dict(run_limited(work, ["SETTING"], path=str, libraries=True)))
+"""
+
+
+@pytest.mark.parametrize("folder", ["short", 100 * "long"])
+def test_processes_know_the_environment_of_now(tmp_path, monkeypatch, folder):
+    "Also where they are copies of an older one, and where its socket has no place: they are slower then."
+    place = tmp_path.joinpath(*(folder[start : start + 100] for start in range(0, len(folder), 100)))
+    place.mkdir(parents=True)
+    monkeypatch.setenv("TMPDIR", str(place))
+    run = run_script(tmp_path, SERVED)
+    assert (run.stdout, run.stderr) == ("{'SETTING': 'first'}\n{'SETTING': 'second'}\n", "")
+
+
 def test_only_the_cores_that_this_process_may_use_are_counted():
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
     code += "from tiktok_mm.lib.parallel import n_cores; print(n_cores())"

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import HTTPServer
 from pathlib import Path
-from tempfile import gettempdir
+from tempfile import TemporaryDirectory, gettempdir
 from threading import Barrier
 from unittest.mock import patch
 
@@ -279,15 +279,15 @@ STORES = {"s3": (s3_server, ("s3fs", "moto", "flask_cors")), "gs": (gs_server, (
 
 
 @pytest.fixture(params=STORES)
-def bucket(request, few, monkeypatch, tmp_path_factory):
+def bucket(request, few, monkeypatch):
     "Four videos in a store of objects."
     start, needed = STORES[request.param]
     for name in needed:
         pytest.importorskip(name, reason=f"{name} is not installed: pip install 'tiktok_mm[s3,gs,scale]'")
     import fsspec
 
-    with start() as settings:
-        settings["TMPDIR"] = str(tmp_path_factory.mktemp("temporary"))
+    with start() as settings, TemporaryDirectory() as temporary:  # a short path, as Ray has sockets there
+        settings["TMPDIR"] = temporary
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr("tempfile.tempdir", None)  # TMPDIR is read again
