@@ -23,7 +23,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
-import torch
 from fastcore.basics import patch
 
 from .compare import compare as compare_videos
@@ -196,8 +195,7 @@ def guarded(
     limits: ReadingLimits = READING,
 ) -> Model:
     "The model, which reads each video in a process of its own."
-    threads = torch.get_num_threads()
-    return replace(model, read=LimitedReader(model.extraction()[1], model.extra_stages(), limits, threads=threads))
+    return replace(model, read=LimitedReader(model.extraction()[1], model.extra_stages(), limits))
 
 # %% ../../nbs/beyond/app.ipynb #a9900019
 @patch

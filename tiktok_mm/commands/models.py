@@ -75,14 +75,11 @@ def _load(model: str, corpus: Path | None, whisper: str | None) -> Any:
     from tiktok_mm.lib.parallel import import_ahead
 
     import_ahead()
-    import torch
-
     from tiktok_mm.beyond.predict import load_model
     from tiktok_mm.pipeline.extract import LimitedReader
 
     loaded = load_model(model, corpus, whisper)
-    reader = LimitedReader(loaded.extraction()[1], loaded.extra_stages(), threads=torch.get_num_threads())
-    return replace(loaded, read=reader)
+    return replace(loaded, read=LimitedReader(loaded.extraction()[1], loaded.extra_stages()))
 
 
 def _also(known: list[str] | None) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def extract_in_worker(
     settings = pickle.dumps((task.audio, task.extra, limits))
     if settings not in _kept:
         _kept.clear()
-        _kept[settings] = LimitedReader(task.audio, task.extra, limits, extract_unless_done)
+        _kept[settings] = LimitedReader(task.audio, task.extra, limits, extract_unless_done, threads=1)
     return _kept[settings](task)
 
 

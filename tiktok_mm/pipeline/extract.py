@@ -165,9 +165,11 @@ class LimitedReader:
         extra: tuple[ExtraStage, ...] = (),
         limits: Limits = Limits(),  # of each video
         work: Callable[[ExtractTask], Result] = extract_one,
-        threads: int = 1,  # of PyTorch
+        threads: int | None = None,  # of PyTorch, by default as many as in this process
     ):
-        prepare = partial(_prepare_process, audio, extra, threads)
+        import torch
+
+        prepare = partial(_prepare_process, audio, extra, threads or torch.get_num_threads())
         self.worker = LimitedWorker(work, limits, prepare, libraries=True, path=attrgetter("sized_by"))
 
     def __call__(self, task: ExtractTask) -> Result:
