@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from configparser import ConfigParser
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -57,10 +58,11 @@ def requirements() -> dict[str, set[str]]:
     }
 
 
-def imported(code: str) -> set[str]:
-    "The top names that `code` imports, at the top level and inside functions, but for Python's own and ours."
+@cache
+def imported(path: Path) -> set[str]:
+    "The top names that a file imports, at the top level and inside functions, but for Python's own and ours."
     names = set()
-    for node in ast.walk(ast.parse(code)):
+    for node in ast.walk(ast.parse(code_of(path))):
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -90,19 +92,19 @@ AROUND = [path for pattern in ("tests/**/*.py", "scripts/*.py", "nbs/**/*.ipynb"
 def test_imports_are_required(module):
     "Whoever installs the package, with its extras where they are needed, has what this module imports."
     given = set().union(*(names for extra, names in requirements().items() if extra not in AROUND_THE_PACKAGE))
-    assert not [name for name in sorted(imported(code_of(PACKAGE[module]))) if not providers(name) & given]
+    assert not [name for name in sorted(imported(PACKAGE[module])) if not providers(name) & given]
 
 
 @pytest.mark.parametrize("extra", requirements())
 def test_requirements_are_imported(extra):
     "Nobody downloads what no code imports; what only developers have may be used by tests, scripts and notebooks."
     paths = [*PACKAGE.values(), *(AROUND if extra in AROUND_THE_PACKAGE else [])]
-    used = set().union(*(providers(name) for path in paths for name in imported(code_of(path))))
+    used = set().union(*(providers(name) for path in paths for name in imported(path)))
     assert not requirements()[extra] - used - set(NOT_IMPORTED)
 
 
 def test_what_tests_import_is_in_an_extra():
     "`pip install -e '.[dev]'` is enough for the tests, the scripts and the notebooks."
     given = set().union(*requirements().values())
-    missing = {(path.name, name) for path in AROUND for name in imported(code_of(path)) if not providers(name) & given}
+    missing = {(path.name, name) for path in AROUND for name in imported(path) if not providers(name) & given}
     assert not missing

@@ -18,7 +18,9 @@ def run_script(folder, text: str, seconds: float = 60) -> subprocess.CompletedPr
     return subprocess.run([sys.executable, folder / "run.py"], capture_output=True, text=True, timeout=seconds)
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "sign", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly), signal.SIGKILL]
+)
 def test_an_interrupted_pool_is_quiet_and_leaves_nothing(sign, tmp_path):
     "Ctrl-C reaches every process, as in a terminal; the other signals only the one that started them."
     command = [sys.executable, "-c", "from tiktok_mm.cli import main; main()", "synth", str(tmp_path), "--n", "60"]

@@ -35,15 +35,15 @@ def whole(browser, tmp_path_factory):
     "A corpus of all twelve topics and their hashtags, collected by a run with its own browser."
     with Replica(TOPICS, per_tag=8, page_size=8) as site:
         out = tmp_path_factory.mktemp("whole") / "corpus"
-        yield scrape(out, "all", n=24, seed=42, base_url=site.url, config=FAST, quiet=True), out, site
+        yield scrape(out, "all", n=12, seed=42, base_url=site.url, config=FAST, quiet=True), out, site
 
 
 def test_a_corpus_over_all_topics(whole):
     result, out, site = whole
-    assert (result.stopped, result.exit_code, result.table.loc["all", "verified"]) == (None, 0, 24)
+    assert (result.stopped, result.exit_code, result.table.loc["all", "verified"]) == (None, 0, 12)
     corpus = Manifest(out)
     there = {id: video for id, video in corpus.videos.items() if video["state"] == "verified"}
-    assert Counter(video["topic"] for video in there.values()) == dict.fromkeys(TOPICS, 2)
+    assert Counter(video["topic"] for video in there.values()) == dict.fromkeys(TOPICS, 1)
     for id, video in there.items():
         assert (video["views_raw"], video["views_exact"]) == (str(site.views(id)), True)
         assert video["audio"] == clip_plan(id).sound and abs(video["media_duration"] - video["duration"]) <= 1
@@ -61,12 +61,12 @@ def test_the_frame_is_recorded_before_the_sample(whole):
     assert {topic: event["size"] for topic, event in frames.items()} == sizes
     for event in events:
         if event.get("state") == "sampled":
-            assert event["inclusion_probability"] == 2 / sizes[Manifest(whole[1]).videos[event["id"]]["topic"]]
+            assert event["inclusion_probability"] == 1 / sizes[Manifest(whole[1]).videos[event["id"]]["topic"]]
 
 
 def test_each_page_is_opened_once_and_no_request_is_signed(whole):
     pages = Counter(path for path in whole[2].log if path.startswith(("/tag", "/@")))
-    assert set(pages.values()) == {1} and len(pages) == sum(map(len, TOPICS.values())) + 24
+    assert set(pages.values()) == {1} and len(pages) == sum(map(len, TOPICS.values())) + 12
     assert not any("X-Bogus" in path or "msToken" in path for path in whole[2].log)
 
 
@@ -75,12 +75,12 @@ def test_the_corpus_passes_the_next_stages(whole, tmp_path):
     corpus = tmp_path / "corpus"
     shutil.copytree(whole[1], corpus)
     table = open_corpus(corpus).table
-    assert len(table) == 24
+    assert len(table) == 12
     assert table.views_exact.tolist() == [views < 10 or round(views * 1000) % 100 > 0 for views in table.views_k]
     assert set(table.views_k) == {whole[2].views(id) / 1000 for id in table.id}
     for command in (["check", corpus], ["extract", corpus, "--whisper", "demo", "--workers", "1", "--no-sheet"]):
         done = tiktok_mm(*command)
-        assert done.returncode == 0 and "24 videos" in done.stdout, done.stdout + done.stderr
+        assert done.returncode == 0 and "12 videos" in done.stdout, done.stdout + done.stderr
 
 
 def test_a_refresh_adds_a_snapshot_and_changes_no_label(whole, browser):
@@ -94,14 +94,14 @@ def test_a_refresh_adds_a_snapshot_and_changes_no_label(whole, browser):
     finally:
         site.fates, site.views = {}, views
     table = history(out).set_index("id")
-    assert result.stopped is None and len(table) == 48
+    assert result.stopped is None and len(table) == 24
     assert table.loc[grown, "views_k"].diff().iloc[1] == pytest.approx(1)
     assert table.loc[removed, "code"].tolist() == ["", "10204"]
     assert Manifest(out).videos == before
 
 
 def test_an_export_has_no_names(whole, tmp_path):
-    assert anonymise(whole[1], tmp_path / "export") == 24
+    assert anonymise(whole[1], tmp_path / "export") == 12
     text = (tmp_path / "export" / "manifest.jsonl").read_text()
     videos = [video for video in Manifest(whole[1]).videos.values() if video["state"] == "verified"]
     assert not any(video["id"] in text or video["author"] in text for video in videos) and "127.0.0.1" not in text
@@ -122,8 +122,8 @@ def test_a_purged_video_leaves_no_trace(whole, browser):
             data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
             assert id not in path.name and id.encode() not in data, path
     browser.base_url = site.url
-    result = scrape(out, "all", n=24, seed=42, base_url=site.url, config=FAST, quiet=True, browser=browser)
-    assert result.table.loc[topic, "verified"] == 2 and id not in Manifest(out).videos
+    result = scrape(out, "all", n=12, seed=42, base_url=site.url, config=FAST, quiet=True, browser=browser)
+    assert result.table.loc[topic, "verified"] == 1 and id not in Manifest(out).videos
 
 
 def test_the_browser_reaches_only_the_site(browser):

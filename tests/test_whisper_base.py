@@ -19,7 +19,8 @@ from tiktok_mm.lib.voice import speech_spans, stretches
 from tiktok_mm.lib.whisper_models import load_whisper
 
 TOOL = ROOT.parent / "shared" / "tools" / "whisper_base.py"
-CLIPS = ("nasa_13013", "snap_1e719ead", "snap_3fe99801", "snap_421c8b59", "snap_59d4fdb6")
+CLIPS = ("nasa_13013", "snap_421c8b59", "snap_1e719ead", "snap_3fe99801", "snap_59d4fdb6")
+BY_DAY = 3  # of them
 MUSIC = ("snap_1e719ead", "snap_59d4fdb6")  # nobody can be understood
 CASES = ROOT / "tests" / "cases" / "whisper"
 EXPECTED = json.loads((CASES / "expect.json").read_text(encoding="utf-8"))
@@ -44,10 +45,10 @@ def whisper_base(request, real_data) -> str:
 
 
 @pytest.fixture(scope="module")
-def sounds(real_data, tmp_path_factory) -> dict[str, np.ndarray]:
+def sounds(real_data, long, tmp_path_factory) -> dict[str, np.ndarray]:
     "The sound of the real clips, 16 kHz."
     wav, found = tmp_path_factory.mktemp("sounds") / "sound.wav", {}
-    for name in CLIPS:
+    for name in CLIPS if long else CLIPS[:BY_DAY]:
         assert extract_wav(real_data / "clips" / f"{name}.mp4", wav)
         found[name] = read_wav(wav)
     return found
@@ -101,8 +102,8 @@ def test_speech_is_transcribed_and_music_is_not(embedded):
     texts = {name: " ".join(segment.text for segment in segments) for name, (_, segments) in embedded.items()}
     assert "clean rooms in the world at NASA's Goddard" in texts["nasa_13013"]
     assert "They don't need CP3, they need a center" in texts["snap_421c8b59"]
-    assert [name for name in CLIPS if not texts[name]] == list(MUSIC)
-    assert not any(embedded[name][0].any() for name in MUSIC)
+    assert [name for name in texts if not texts[name]] == [name for name in MUSIC if name in texts]
+    assert not any(embedded[name][0].any() for name in MUSIC if name in texts)
 
 
 @pytest.mark.parametrize(
