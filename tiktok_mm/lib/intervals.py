@@ -16,7 +16,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from .core import UserError
-from .metrics import MIN_INTERVAL_VIDEOS
+from .metrics import AT_ONCE, MIN_INTERVAL_VIDEOS
 
 # %% ../../nbs/lib/intervals.ipynb #b1e50009
 class _Column(RegressorMixin, BaseEstimator):
@@ -155,7 +155,8 @@ def mean_with_interval(
         return mean
     if np.ptp(values) == 0:
         return dict.fromkeys(mean, float(values[0]))
-    drawn = bootstrap((values,), np.mean, n_resamples=draws, method="percentile", rng=np.random.default_rng(seed))
+    options = dict(n_resamples=draws, batch=max(1, AT_ONCE // len(values)), method="percentile")
+    drawn = bootstrap((values,), np.mean, rng=np.random.default_rng(seed), **options)
     return mean | {"low": float(drawn.confidence_interval.low), "high": float(drawn.confidence_interval.high)}
 
 # %% ../../nbs/lib/intervals.ipynb #b1e50029
