@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from command import tiktok_mm
 
 from tiktok_mm.audio import AudioConfig
 from tiktok_mm.autoencoder import load_published
@@ -161,7 +162,7 @@ def test_a_link_in_the_place_of_what_is_written(corpus, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         for link in (path, path.with_name(f".{path.name}.tmp")):
             link.symlink_to(precious)
-    assert run("extract", corpus, "--whisper", "demo").returncode == 0
+    assert tiktok_mm("extract", corpus, "--whisper", "demo").returncode == 0
     assert precious.read_text() == "do not touch"
     assert not (corpus / "features/visual/one.safetensors").is_symlink() and not list(corpus.glob("*/*/*.tmp"))
 

@@ -5,12 +5,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from command import tiktok_mm
 
 from tiktok_mm.audio import AudioConfig, stored_sound_provenance
 from tiktok_mm.data import check_corpus, open_corpus
@@ -255,8 +255,7 @@ def test_contact_sheet(corpus):
     update_contact_sheet(open_corpus(corpus))
     assert "contact_sheet.png" in changed(before, corpus)
     shutil.copy(corpus / "videos" / f"{rows[1]['id']}.mp4", corpus / "videos" / f"{rows[2]['id']}.mp4")
-    command = [sys.executable, "-m", "tiktok_mm", "extract", str(corpus), "--frame-skip", "100", "--no-sheet"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = tiktok_mm("extract", corpus, "--frame-skip", 100, "--no-sheet")
     assert (done.returncode, sheet.exists()) == (0, False), done.stderr
 
 

@@ -302,41 +302,39 @@ def author_history(
     weight: float = 2.0,  # of the mean of all earlier posts
 ) -> pd.DataFrame:  # (n, 5) in the order of the input
     "What the author's earlier posts reached."
-    frame = pd.DataFrame(
-        {"author": list(author), "time": pd.Series(posted).to_numpy(), "y": np.asarray(outcome, float)}
-    )
-    rows = np.tile([0.0, np.nan, np.nan, 0.0, np.nan], (len(frame), 1))
-    timed = frame[frame.time.notna() & (frame.author != "")]
-    general = _earlier_mean(frame)
-    for _, posts in timed.groupby("author"):
-        if len(posts) > 1 and posts.y.notna().any():
-            for row in posts.index:
-                known = posts[(posts.time < posts.time[row]) & posts.y.notna()].sort_values(["time", "y"])
-                rows[row] = _history(known, posts.time[row], general[row], weight)
+    seconds = (pd.to_datetime(pd.Series(posted), utc=True) - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
+    posts = pd.DataFrame({"author": list(author), "seconds": seconds.to_numpy(), "y": np.asarray(outcome, float)})
+    rows = np.tile([0.0, np.nan, np.nan, 0.0, np.nan], (len(posts), 1))
+    posts = posts[posts.seconds.notna()].sort_values(["seconds", "y"])  # under the numbers of their rows
+    row, time, y = (column.to_numpy() for column in (posts.index, posts.seconds, posts.y))
+    known = ~np.isnan(y)
+    general = _histories(time[known], y[known], time, 0.0, np.zeros(len(y)))[:, 1]
+    for name, own in posts.groupby("author", sort=False).indices.items():
+        if name and len(own) > 1:
+            earlier = own[known[own]]
+            rows[row[own]] = _histories(time[earlier], y[earlier], time[own], weight, general[own])
     return pd.DataFrame(
         rows, columns=["history.count", "history.mean", "history.last", "history.trend", "history.days"]
     )
 
 
-def _earlier_mean(frame: pd.DataFrame) -> np.ndarray:  # (n,)
-    "The mean outcome of all posts before each one; NaN for the first."
-    known = frame[frame.y.notna() & frame.time.notna()].sort_values("time", kind="stable")
-    count = np.searchsorted(known.time.to_numpy(), frame.time.to_numpy(), side="left")
-    total = np.concatenate([[0.0], known.y.cumsum().to_numpy()])
-    return np.divide(
-        total[count], count, out=np.full(len(frame), np.nan), where=(count > 0) & frame.time.notna().to_numpy()
-    )
-
-
-def _history(known: pd.DataFrame, time, general: float, weight: float) -> list[float]:
-    "Count, mean, last, trend and days since the last of an author's earlier posts (in order of time)."
-    if known.empty:
-        return [0.0, np.nan, np.nan, 0.0, np.nan]
-    count, y = len(known), known.y.to_numpy()
-    general = float(y.mean()) if np.isnan(general) else general
-    days = (pd.Timestamp(time) - pd.Timestamp(known.time.iloc[-1])).total_seconds() / 86400
-    trend = (y[-1] - y[0]) / (count + weight)
-    return [float(count), (y.sum() + weight * general) / (count + weight), y[-1], trend, np.log1p(days)]
+def _histories(
+    time: np.ndarray,  # (posts,) ascending, in seconds
+    y: np.ndarray,  # (posts,) their outcomes
+    at: np.ndarray,  # (m,) times of other posts
+    weight: float,  # of the mean of everybody's posts
+    general: np.ndarray,  # (m,) that mean; NaN: as their own
+) -> np.ndarray:  # (m, 5)
+    "Count, mean, last, trend and days since the last of the posts that are earlier."
+    count = np.searchsorted(time, at)
+    rows = np.tile([0.0, np.nan, np.nan, 0.0, np.nan], (len(at), 1))
+    some = count > 0
+    n, last = count[some], count[some] - 1
+    total = y.cumsum()[last]
+    mean = (total + weight * np.where(np.isnan(general[some]), total / n, general[some])) / (n + weight)
+    days = np.log1p((at[some] - time[last]) / 86400)
+    rows[some] = np.stack([n, mean, y[last], (y[last] - y[:1]) / (n + weight), days], axis=1)
+    return rows
 
 # %% ../../nbs/beyond/context.ipynb #b1e80032
 STAGE_GROUPS = {  # what a person knows of a post → the columns that are made of it
