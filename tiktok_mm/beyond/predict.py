@@ -291,10 +291,7 @@ def _features(
 def extra_stages(self: Model) -> tuple[ExtraStage, ...]:
     "The extra stages that the model reads, with the options of its training videos' features."
     chosen = self.reference.extraction.get("with", [])
-    stages = chosen_stages([one for one in chosen if one.partition("=")[0] in self.reads])
-    for stage in stages:
-        stage.prepare()
-    return stages
+    return chosen_stages([one for one in chosen if one.partition("=")[0] in self.reads])
 
 
 @patch

@@ -85,16 +85,18 @@ def _serve(
 ) -> None:
     "What a process does: receive an item, send what the work gives or raises, until nobody sends any more."
     os.environ.update(environment)
-    _start(prepare)
-    pipe.send((True, None))
+    pipe.send(_tried(_start, prepare))
     with suppress(EOFError, OSError):
         while True:
-            item = pipe.recv()
-            try:
-                answer = True, work(item)
-            except Exception as error:
-                answer = False, ExceptionWithTraceback(error, error.__traceback__)  # which becomes the error again
-            pipe.send(answer)
+            pipe.send(_tried(work, pipe.recv()))
+
+
+def _tried(function: Callable[[Any], Any], argument: Any) -> tuple[bool, Any]:
+    "(True, what the function gives) or (False, its error)."
+    try:
+        return True, function(argument)
+    except Exception as error:
+        return False, ExceptionWithTraceback(error, error.__traceback__)  # which becomes the error again
 
 # %% ../../nbs/lib/parallel.ipynb #0ea30868
 NOT_STARTED = (
@@ -276,8 +278,11 @@ def run_limited(
 
 
 def _look(one: _LimitedProcess, limits: Limits, path: Callable[[Any], Any], held: int) -> tuple[Any, Any]:
-    "The item of a process and what came of it; the error of the work is raised."
+    "The item of a process and what came of it; the error of its start or of the work is raised."
     item, answer = one.item, one.answer()
+    if isinstance(answer, tuple) and not answer[0]:
+        one.item = None
+        raise answer[1]
     if not one.ready:
         if isinstance(answer, Ended):
             raise UserError(NOT_STARTED)
@@ -286,8 +291,6 @@ def _look(one: _LimitedProcess, limits: Limits, path: Callable[[Any], Any], held
         answer = one.overrun(limits, path(item), held)
     elif isinstance(answer, tuple):
         one.item = None
-        if not answer[0]:
-            raise answer[1]
     return item, answer
 
 # %% ../../nbs/lib/parallel.ipynb #9a4a000c
@@ -333,7 +336,11 @@ class LimitedWorker:
             while True:
                 if is_new := self.one is None or not self.one.process.is_alive():
                     self.one = self.start()
-                answer = self._answer(item)
+                try:
+                    answer = self._answer(item)
+                finally:
+                    if not self.one.ready:
+                        self.one.end()
                 if not isinstance(answer, Ended):
                     return answer
                 died = not self.one.process.is_alive()
