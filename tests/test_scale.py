@@ -13,7 +13,7 @@ from http import HTTPStatus
 from http.server import HTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
-from threading import Barrier
+from threading import Barrier, current_thread, main_thread
 from unittest.mock import patch
 
 import pytest
@@ -228,9 +228,38 @@ def test_a_killed_run_elsewhere(tmp_path, monkeypatch):
     assert refused(url)
     assert [path.name for path in tmp_path.iterdir()] == ["extract.lock"]
     monkeypatch.setattr("tiktok_mm.pipeline.elsewhere.BEAT", 0.1)
+    monkeypatch.setattr("tiktok_mm.pipeline.elsewhere.SETTLED", 0.1)
     time.sleep(1)
     assert not refused(url)
     assert not list(tmp_path.iterdir())
+
+
+def test_two_runs_that_find_a_dead_one(monkeypatch):
+    "One of them works: also if the slower one removes what the faster one has just written."
+    import fsspec
+
+    store, lock, url = fsspec.filesystem("memory"), "/dead/extract.lock", "memory://dead"
+    store.pipe_file(lock, b"a run that was killed")
+    both = Barrier(2)
+
+    def age(_):
+        if current_thread() is not main_thread():  # the slower one
+            wait_until(lambda: store.exists(lock) and store.cat_file(lock) != b"a run that was killed")
+        return 1000.0
+
+    def works() -> bool:
+        with suppress(UserError), only_run_elsewhere(RemoteFolder(url), "extract"):
+            both.wait(20)
+            return True
+        both.wait(20)
+        return False
+
+    monkeypatch.setattr("tiktok_mm.pipeline.elsewhere._age", age)
+    monkeypatch.setattr("tiktok_mm.pipeline.elsewhere.SETTLED", 1.0)
+    with ThreadPoolExecutor(1) as pool:
+        slower = pool.submit(works)
+        assert [works(), slower.result()] == [False, True]
+    assert not store.exists(lock)
 
 
 @contextmanager
