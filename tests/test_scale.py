@@ -245,6 +245,7 @@ def test_two_runs_that_find_a_dead_one(monkeypatch):
     def age(_):
         if current_thread() is not main_thread():  # the slower one
             wait_until(lambda: store.exists(lock) and store.cat_file(lock) != b"a run that was killed")
+            time.sleep(0.3)
         return 1000.0
 
     def works() -> bool:
