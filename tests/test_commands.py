@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -88,3 +89,11 @@ def test_offered_names():
     assert set(tiktok_mm.__all__) <= set(dir(tiktok_mm))
     with pytest.raises(AttributeError, match="no attribute 'open_corpse': it offers Corpus, load_model"):
         tiktok_mm.open_corpse  # noqa: B018
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("path", [ROOT / "nbs" / "cli.ipynb", *sorted(ROOT.glob("nbs/commands/*.ipynb"))], ids=str)
+def test_notebooks_of_commands_run_in_jupyter(path):
+    "Where Rich displays a help text instead of printing it."
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
